@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import heapq
 import json
 import logging
 import os
@@ -13,10 +14,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dockc.base.record import replace
 from dockc.daemon.events import Progress
 from dockc.daemon.historyfilter import matcher
 from dockc.engine import history, wirehistory
+from dockc.engine.earlier import Index
 from dockc.engine.keep import Keep
 from dockc.engine.recording import Described, Recording
 from dockc.engine.told import shown
@@ -50,7 +51,7 @@ class Build:
         gateway: set once the engine has begun.
     """
 
-    def __init__(self, request: control_pb2.SolveRequest, root: Path | None) -> None:
+    def __init__(self, request: control_pb2.SolveRequest, root: Path | None, index: Index | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.ref = request.Ref
         self.request = request
@@ -58,8 +59,8 @@ class Build:
         self.recording: Recording | None = None
         if root is not None and not request.Internal:
             attrs = dict(request.FrontendAttrs)
-            kept = Keep(entries=1 << 31)  # numbers and ages are the daemon's own matter
-            described = Described(ref=self.ref, options=options_of(request), attrs=attrs, keep=kept)
+            # What is kept is the daemon's own matter: it need not look at all records after each build.
+            described = Described(ref=self.ref, options=options_of(request), attrs=attrs, collects=False, index=index)
             self.recording = Recording(self.progress, root, described)
         self.gateway: asyncio.Future[Gateway] = loop.create_future()
         self.created = time.time_ns()
@@ -81,16 +82,16 @@ class Entry:
     Attributes:
         generation: its number in the order in which builds became known.
         record: while it runs, and of the last ones; of others it is made anew from the file.
-        file: its record in the history, less what is in `record`; None where there is none (yet).
+        path: its file in the history; None where there is none (yet).
         completed: when it ended, in seconds since the epoch; None while it runs.
         logs, trace, failure: digests of what is kept of it for clients, or "".
     """
 
-    __slots__ = ("completed", "failure", "file", "generation", "logs", "pinned", "record", "trace")
+    __slots__ = ("completed", "failure", "generation", "logs", "path", "pinned", "record", "trace")
 
     def __init__(self, generation: int, record: control_pb2.BuildHistoryRecord | None) -> None:
         self.generation, self.record = generation, record
-        self.file: history.BuildRecord | None = None
+        self.path: Path | None = None
         self.completed: int | None = None
         self.pinned = False
         self.logs = self.trace = self.failure = ""
@@ -101,7 +102,7 @@ class Entry:
         found.Generation = self.generation
         over = found.HasField("CompletedAt")
         self.record, self.completed = (None, found.CompletedAt.seconds) if over else (found, None)
-        self.file, self.pinned = _slim(file), file.pinned
+        self.path, self.pinned = file.path, file.pinned
         self.logs, self.trace, self.failure = found.logs.digest, found.trace.digest, found.externalError.digest
 
     def told(self, file: history.BuildRecord | None = None) -> control_pb2.BuildHistoryRecord | None:
@@ -112,16 +113,19 @@ class Entry:
         """
         if self.record is not None:
             return self.record
-        if file is None and self.file is not None:
-            try:
-                file = history.read(self.file.path)
-            except OSError:
-                return None
+        file = file or self.kept()
         if file is None:
             return None
         made = wirehistory.wire_record(file)
         made.Generation = self.generation
         return made
+
+    def kept(self) -> history.BuildRecord | None:
+        """Its record in the history; None if there is none (any more). Blocks."""
+        try:
+            return history.read(self.path) if self.path is not None else None
+        except OSError:
+            return None
 
 
 class Builds:
@@ -135,8 +139,12 @@ class Builds:
         self._ended: OrderedDict[str, Progress] = OrderedDict()
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._recent: deque[str] = deque()
-        self._listeners: list[asyncio.Queue[control_pb2.BuildHistoryEvent]] = []
+        self._done: list[tuple[int, str]] = []  # a heap: when builds ended, and which
+        self._unpinned: set[str] = set()  # of those that have ended
+        self._listeners: list[tuple[str, asyncio.Queue[control_pb2.BuildHistoryEvent]]] = []
         self._generation = 0
+        self._index = Index()
+        self._bytes = 0  # of the history, since its last collection
         #: Builds that have ended, by how.
         self.ended = {"ok": 0, "failed": 0, "canceled": 0}
 
@@ -150,6 +158,17 @@ class Builds:
             _log.warning("the history is not read: %s", error)
             return
         self._take(found)
+        self._collect(self._keep.size)
+
+    def _collect(self, size: int, but: str = "") -> None:
+        """Let the oldest records go that are beyond so many bytes; numbers and ages are for `_forget`. Blocks."""
+        if self._root is None:
+            return
+        try:
+            kept = Keep(entries=1 << 31, size=size)
+            self._bytes = history.collect(self._root / history.FOLDER, but=but, keep=kept).size
+        except OSError as error:
+            _log.warning("the history is not collected: %s", error)
 
     def _take(self, found: list[history.BuildRecord]) -> None:
         for one in reversed(found):
@@ -160,6 +179,15 @@ class Builds:
                 self._generation += 1
                 known = self._entries[one.ref] = Entry(self._generation, None)
             known.read(one)
+            self._note(one.ref, known)
+
+    def _note(self, ref: str, entry: Entry) -> None:
+        """A build has ended, or its pin has changed."""
+        if entry.completed is None or entry.pinned:
+            self._unpinned.discard(ref)
+        elif ref not in self._unpinned:
+            self._unpinned.add(ref)
+            heapq.heappush(self._done, (entry.completed, ref))
 
     def begin(self, request: control_pb2.SolveRequest) -> Build:
         """Take up a build.
@@ -169,7 +197,7 @@ class Builds:
         """
         if request.Ref in self._running:
             raise RpcError(f"job ID exists: {request.Ref}", code=ALREADY_EXISTS)
-        build = self._running[request.Ref] = Build(request, self._root)
+        build = self._running[request.Ref] = Build(request, self._root, self._index)
         for waiter in self._waiting.pop(request.Ref, ()):
             if not waiter.done():
                 waiter.set_result(build)
@@ -185,6 +213,7 @@ class Builds:
                 Generation=self._generation,
             )
             self._entries.pop(build.ref, None)  # one of that name that was
+            self._unpinned.discard(build.ref)
             self._entries[build.ref] = Entry(self._generation, record)
             self._tell(control_pb2.STARTED, record)
         return build
@@ -234,7 +263,8 @@ class Builds:
             if build.recording is not None:
                 kept = await asyncio.to_thread(self._write, build.recording, record, error, cause)
                 if kept is not None:
-                    entry.file = _slim(kept)
+                    entry.path = kept.path
+                    self._bytes += await asyncio.to_thread(history.size_of, kept)
             if error is not None and not record.externalError.digest:  # it has no file
                 for url, value in error.details:
                     record.error.details.add(type_url=url, value=value)
@@ -243,9 +273,13 @@ class Builds:
             entry.completed, entry.logs = record.CompletedAt.seconds, record.logs.digest
             entry.failure = record.externalError.digest
             self._recent.append(build.ref)
+            self._note(build.ref, entry)
             self._forget()
             if build.ref in self._entries:
                 self._tell(control_pb2.COMPLETE, record)
+        if self._bytes > self._keep.size:  # then somewhat more, so that most builds need not look
+            await asyncio.to_thread(self._collect, self._keep.size * 7 // 8, build.ref)
+            self._look()
 
     def _record_of(self, build: Build) -> control_pb2.BuildHistoryRecord | None:
         """The record of a build that runs; None of those that leave none."""
@@ -300,33 +334,41 @@ class Builds:
     def _forget(self) -> None:
         """Let go of what is beyond the policy: those beyond the number, once they are too old, too."""
         now = time.time()
-        there: dict[Path, frozenset[str]] = {}  # names by folder: one look, however many builds there were
-        gone = []
-        done = []
-        for ref, entry in self._entries.items():
-            if entry.file is not None:
-                folder = entry.file.path.parent
-                if folder not in there:
-                    there[folder] = _names(folder)
-                if entry.file.path.name not in there[folder]:
-                    gone.append(ref)
-            if not entry.pinned and entry.completed is not None:
-                done.append((ref, entry.completed))
-        most = self._keep.entries
-        gone += [ref for ref, ended in (done[:-most] if most else done) if now - ended > self._keep.age]
-        for ref in dict.fromkeys(gone):
-            self._drop(ref)
+        while self._done and len(self._unpinned) > self._keep.entries and now - self._done[0][0] > self._keep.age:
+            ended, ref = heapq.heappop(self._done)
+            entry = self._entries.get(ref)
+            if entry is not None and entry.completed == ended and ref in self._unpinned:
+                self._drop(ref)
         while len(self._recent) > _KEEP:
             known = self._entries.get(self._recent.popleft())
-            if known is not None and known.completed is not None and known.file is not None:
+            if known is not None and known.completed is not None and known.path is not None:
                 known.record = None
+        if any(not ref for ref, _ in self._listeners):  # who watches all builds is told what others have removed
+            self._look()
+
+    def _look(self, only: str = "") -> None:
+        """Let go of builds whose records others have removed, or of one. Of them all it is one look at the directory."""
+        there: dict[Path, frozenset[str]] = {}
+        gone = []
+        for ref in (only,) if only else self._entries:
+            entry = self._entries.get(ref)
+            if entry is None or entry.path is None:
+                continue
+            folder = entry.path.parent
+            if not only and folder not in there:
+                there[folder] = _names(folder)
+            if not (entry.path.exists() if only else entry.path.name in there[folder]):
+                gone.append(ref)
+        for ref in gone:
+            self._drop(ref)
 
     def _drop(self, ref: str) -> None:
         """Forget a build that has ended, here and in the history."""
         entry = self._entries.pop(ref)
-        if entry.file is not None:
+        self._unpinned.discard(ref)
+        if (kept := entry.kept()) is not None:
             try:
-                history.remove(entry.file)
+                history.remove(kept)
             except DockcError as error:
                 _log.warning("%s", error)
         self._tell(control_pb2.DELETED, entry.record or control_pb2.BuildHistoryRecord(Ref=ref))
@@ -360,8 +402,8 @@ class Builds:
             RpcError: there is none of that name.
         """
         entry = self._entries.get(ref) if ref not in self._running else None
-        kept = entry.file if entry is not None else None
-        if kept is not None and kept.path.exists():
+        kept = await asyncio.to_thread(entry.kept) if entry is not None else None
+        if kept is not None:
             parts = wirehistory.replay(kept)
             while (part := await asyncio.to_thread(next, parts, None)) is not None:
                 yield part
@@ -376,9 +418,9 @@ class Builds:
     def blob(self, digest: str) -> Path | None:
         """Logs of a build in BuildKit's form, its trace or how it failed, by digest."""
         for entry in self._entries.values():
-            if entry.file is not None and digest and digest in (entry.logs, entry.trace, entry.failure):
+            if entry.path is not None and digest and digest in (entry.logs, entry.trace, entry.failure):
                 suffix = {entry.failure: ".error", entry.trace: ".trace", entry.logs: ".status"}[digest]
-                return entry.file.path.with_suffix(suffix)
+                return entry.path.with_suffix(suffix)
         return None
 
     @property
@@ -390,8 +432,8 @@ class Builds:
 
     def _tell(self, kind: control_pb2.BuildHistoryEventType, record: control_pb2.BuildHistoryRecord) -> None:
         event = control_pb2.BuildHistoryEvent(type=kind, record=record)
-        for queue in self._listeners:
-            if not queue.full():
+        for ref, queue in self._listeners:
+            if ref in ("", record.Ref) and not queue.full():
                 queue.put_nowait(event)
 
     async def listen(self, request: control_pb2.BuildHistoryRequest) -> AsyncIterator[control_pb2.BuildHistoryEvent]:
@@ -403,16 +445,18 @@ class Builds:
             RpcError: the filters or the limit make no sense.
         """
         queue: asyncio.Queue[control_pb2.BuildHistoryEvent] = asyncio.Queue(1000)
-        self._listeners.append(queue)
+        listener = request.Ref, queue
+        self._listeners.append(listener)
         try:
             files: dict[str, history.BuildRecord] = {}
             if self._root is not None:
-                found = await asyncio.to_thread(history.records, self._root)
+                found = await asyncio.to_thread(history.records, self._root, request.Ref)
                 self._take(found)
                 files = {one.ref: one for one in found}
+            self._look(request.Ref)
             self._forget()
             matches = matcher(request.Filter)
-            refs = [ref for ref in self._entries if request.Ref in ("", ref)]
+            refs = [ref for ref in ((request.Ref,) if request.Ref else self._entries) if ref in self._entries]
             if request.Limit < 0:
                 raise RpcError(f"invalid limit {request.Limit}", code=INVALID_ARGUMENT)
             for record in self._running_first(refs, files, matches, request):
@@ -422,11 +466,9 @@ class Builds:
                 )
             del files
             while not request.EarlyExit:
-                event = await queue.get()
-                if not request.Ref or event.record.Ref == request.Ref:
-                    yield event
+                yield await queue.get()
         finally:
-            self._listeners.remove(queue)
+            self._listeners.remove(listener)
 
     def _running_first(
         self,
@@ -465,16 +507,18 @@ class Builds:
         entry = self._entries.get(ref)
         if entry is None:
             return False
-        if entry.file is not None:
+        kept = await asyncio.to_thread(entry.kept)
+        if kept is not None:
             try:
-                await asyncio.to_thread(history.keep_trace, entry.file, text, digest, size)
+                await asyncio.to_thread(history.keep_trace, kept, text, digest, size)
+                self._bytes += len(text)
             except DockcError as problem:
                 _log.warning("the trace of the build %s is not kept: %s", ref, problem)
         entry.trace = digest
         if entry.record is not None:
             trace = entry.record.trace
             trace.media_type, trace.digest, trace.size = wirehistory.TRACE, digest, size
-        return entry.file is not None
+        return kept is not None
 
     def update(self, request: control_pb2.UpdateBuildHistoryRequest) -> None:
         """Pin or delete a record.
@@ -488,22 +532,17 @@ class Builds:
         if request.Delete:
             if request.Ref in self._running:
                 raise RpcError(f"the build {request.Ref} runs", code=ALREADY_EXISTS)
-            if entry.file is not None:
-                history.remove(entry.file)
-                entry.file = None
+            if (kept := entry.kept()) is not None:
+                history.remove(kept)
             self._drop(request.Ref)
             self._ended.pop(request.Ref, None)
         elif not request.Finalize:
             entry.pinned = request.Pinned
             if entry.record is not None:
                 entry.record.pinned = request.Pinned
-            if entry.file is not None:
-                history.change(entry.file, pinned=request.Pinned)
-
-
-def _slim(record: history.BuildRecord) -> history.BuildRecord:
-    """A record without what the message for clients has, too: a busy daemon remembers thousands of builds."""
-    return replace(record, options={}, results={}, more={}, error="")
+            if (kept := entry.kept()) is not None:
+                history.change(kept, pinned=request.Pinned)
+            self._note(request.Ref, entry)
 
 
 def _names(folder: Path) -> frozenset[str]:

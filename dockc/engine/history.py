@@ -61,10 +61,6 @@ _BESIDE = (".about", ".status", ".trace", ".error", ".html")
 """Ends of the names of what lies beside a record, and goes with it."""
 _PART = ".new"
 """End of the name of a file beside a record that is not whole yet."""
-_EARLIER = 8
-"""Builds that a build is compared with."""
-_EARLIER_BYTES = 32 << 20
-"""Bytes of their keys together; the newest one is compared in any case."""
 
 
 def create(folder: Path, name: str) -> int:
@@ -167,30 +163,54 @@ def file_ref(ref: str) -> str:
     return ref if re.fullmatch(r"[0-9A-Za-z]{1,64}", ref) else sha256(ref.encode("utf-8", "surrogateescape"))[:32]
 
 
-def collect(folder: Path, *, but: str = "", keep: Keep | None = None) -> list[str]:
-    """Remove the oldest records beyond what is kept; not those of builds that run, nor that of `but`. Returns the file
-    refs of those that went.
+class Collected(Record):
+    """What a collection has done.
+
+    Attributes:
+        gone: file refs of the records that went.
+        size: bytes of all that are left, but for pinned ones, with what lies beside them.
+    """
+
+    gone: tuple[str, ...]
+    size: int
+
+
+def collect(folder: Path, *, but: str = "", keep: Keep | None = None) -> Collected:
+    """Remove the oldest records beyond what is kept; not those of builds that run, nor that of `but`.
 
     Raises:
         OSError: the directory cannot be read.
     """
     keep = keep or Keep(entries=KEEP_BUILDS, size=KEEP_BYTES)
-    count = size = 0
+    count = size = freed = 0
     gone = []
     now = time.time()
     for name, parts in _parts(folder):
         status = _status(parts[".jsonl"])
         if status is None or (".about" in parts and about(folder / name).get("pinned") is True):
             continue
-        size += status.st_size
+        own = status.st_size
         for suffix in _BESIDE:
             if suffix in parts and (beside := _status(parts[suffix])) is not None:
-                size += beside.st_size
+                own += beside.st_size
+        size += own
         count += 1
         old = count > keep.entries and now - status.st_mtime > keep.age
         if (old or size > keep.size) and not name.endswith(f"-{file_ref(but)}.jsonl") and _remove(folder / name):
             gone.append(name.partition("-")[2].removesuffix(".jsonl"))
-    return gone
+            freed += own
+    return Collected(tuple(gone), size - freed)
+
+
+def size_of(record: BuildRecord) -> int:
+    """Bytes of a record with what lies beside it."""
+    size = 0
+    for suffix in (".jsonl", *_BESIDE):
+        try:
+            size += record.path.with_suffix(suffix).stat().st_size
+        except OSError:  # there is none
+            continue
+    return size
 
 
 def _parts(folder: Path) -> list[tuple[str, dict[str, os.DirEntry[str]]]]:
@@ -401,16 +421,21 @@ def subject_of(record: BuildRecord) -> Subject:
     return Subject(record.ref, status, repository, record.began, record.ended)
 
 
-def records(root: Path) -> list[BuildRecord]:
-    """All builds of a store, the newest first. A file that is none is left out.
+def records(root: Path, ref: str = "") -> list[BuildRecord]:
+    """All builds of a store, the newest first, or those of one name. A file that is none is left out.
 
     Raises:
         StoreError: the history cannot be read.
     """
+    folder = root / FOLDER
+    there = names(folder)
+    if ref:
+        own = f"-{file_ref(ref)}.jsonl"
+        there = [name for name in there if name.endswith(own)]
     try:
-        return [found for path in reversed(_paths(root / FOLDER)) if (found := read(path)) is not None]
+        return [found for name in there if (found := read(folder / name)) is not None and ref in ("", found.ref)]
     except OSError as error:
-        raise StoreError(f"cannot read the history in {root / FOLDER}: {error.strerror}") from error
+        raise StoreError(f"cannot read the history in {folder}: {error.strerror}") from error
 
 
 def find(root: Path, ref: str) -> BuildRecord:
@@ -545,42 +570,6 @@ def told_of(record: BuildRecord) -> Told:
     return Told(record.ref, steps, args)
 
 
-def earlier(root: Path, options: Mapping[str, Any], *, but: str = "", before: int = 0) -> list[Told]:
-    """Builds to compare one with, the newest first; those of the same Dockerfile before others.
-
-    Args:
-        root: the store.
-        options: of the build, as `engine.recording.options_of` gives them.
-        but: its own name.
-        before: only builds that began before this, in nanoseconds since the epoch.
-
-    Raises:
-        StoreError: the history cannot be read.
-    """
-    known = [one for one in records(root) if one.keys_at and one.ref != but and (not before or one.began < before)]
-    known.sort(key=lambda one: not is_like(one.options, options))  # else they stay in order
-    chosen: list[Told] = []
-    room = _EARLIER_BYTES
-    for one in known[:_EARLIER]:
-        try:
-            room -= one.path.stat().st_size - one.keys_at
-            if chosen and room < 0:
-                break
-            told = told_of(one)
-        except (OSError, StoreError):
-            if one.path.exists():
-                raise
-            continue  # collected meanwhile
-        if told.steps:
-            chosen.append(told)
-    return chosen
-
-
-def is_like(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two builds are of the same Dockerfile and context, by their options."""
-    return all(one.get(name) == other.get(name) for name in ("context", "file"))
-
-
 def find_step(record: BuildRecord, wanted: str) -> LoggedStep:
     """A step by its number, its digest, or a part of its name that no other step has.
 
@@ -614,14 +603,25 @@ def dockerfile(record: BuildRecord) -> str:
     return next((str(line["dockerfile"]) for line in lines(record) if "dockerfile" in line), "")
 
 
-def _paths(folder: Path) -> list[Path]:
-    """Files of records, the oldest first."""
+def names(folder: Path) -> list[str]:
+    """Names of records' files, the newest first.
+
+    Raises:
+        StoreError: the directory cannot be read.
+    """
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if _NAME.fullmatch(entry.name)]
+            return sorted((entry.name for entry in entries if _NAME.fullmatch(entry.name)), reverse=True)
     except FileNotFoundError:
         return []
-    return [folder / name for name in sorted(names)]
+    except OSError as error:
+        raise StoreError(f"cannot read the history in {folder}: {error.strerror}") from error
+
+
+def begun(name: str) -> int:
+    """When a build began, in nanoseconds since the epoch, by the name of its file."""
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match is not None else 0
 
 
 def read(path: Path) -> BuildRecord | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dockc.base.record import Record, replace
 from dockc.engine import history
+from dockc.engine.earlier import earlier, like
 from dockc.engine.listings import FileListings
 from dockc.engine.told import Step, Told
 from dockc.engine.why import Comparison
@@ -56,7 +57,7 @@ def misses(root: Path, ref: str, *, step: str = "", against: str = "") -> Explai
     elif all(one.why is not None for one in ran):
         before = []
     else:
-        before = history.earlier(root, record.options, but=record.ref, before=record.began)
+        before = earlier(root, record.options, but=record.ref, before=record.began)
     with _removals(root) as removal:
         comparison = Comparison(now, before, FileListings(root / history.FOLDER), removal, strict=bool(against))
         found = []
@@ -105,7 +106,7 @@ def _other(root: Path, record: BuildRecord, ref: str) -> Told:
         other = history.find(root, ref)
     else:
         before = [one for one in history.records(root) if one.began < record.began and one.keys_at]
-        before.sort(key=lambda one: not history.is_like(one.options, record.options))
+        before.sort(key=lambda one: like(one.options) != like(record.options))
         if not before:
             raise UsageError(f"the history has no build before {record.ref}")
         other = before[0]

@@ -95,6 +95,7 @@ def _explained(
 ) -> list[Step]:
     """Why the steps would run, by the same comparison as in a build."""
     from dockc.engine import history, told
+    from dockc.engine.earlier import earlier
     from dockc.engine.listings import FileListings
     from dockc.engine.why import Comparison
 
@@ -112,9 +113,7 @@ def _explained(
     args = told.arguments([looked.inputs.front.source.text], attrs)
     now = told.Told("", steps, args)
     root = worker.refs.root
-    comparison = Comparison(
-        now, history.earlier(root, options), FileListings(root / history.FOLDER), worker.keys.removal
-    )
+    comparison = Comparison(now, earlier(root, options), FileListings(root / history.FOLDER), worker.keys.removal)
 
     def why(one: PlannedVertex) -> KeyDiff | None:
         step, miss = steps.get(one.vertex.digest), one.miss

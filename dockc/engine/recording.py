@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from dockc.base.concealing import SECRET
 from dockc.base.record import Record, replace
-from dockc.engine.history import FOLDER, RESULT, TAIL, VERSION, collect, create, earlier, file_ref
+from dockc.engine.history import FOLDER, RESULT, TAIL, VERSION, collect, create, file_ref
 from dockc.engine.keep import KEEP_BYTES, Keep
 from dockc.engine.told import Told, arguments, hider
 from dockc.errors import HIDDEN, DockcError, without_credentials
 
 if TYPE_CHECKING:
+    from dockc.engine.earlier import Index
     from dockc.engine.request import Asked, Built
     from dockc.solver.progress import SolveStatus, StatusSink
 
@@ -43,12 +44,16 @@ class Described(Record, kw_only=True):
         options: see `options_of`.
         attrs: frontend options with what is secret, to be found and hidden elsewhere.
         keep: which builds are kept when it has ended.
+        collects: whether the others go then; not where somebody else sees to that.
+        index: what is known of the store's builds, by a process that makes many.
     """
 
     ref: str = ""
     options: Mapping[str, Any]
     attrs: Mapping[str, str]
     keep: Keep | None = None
+    collects: bool = True
+    index: Index | None = None
 
 
 def describe(asked: Asked) -> Described:
@@ -101,7 +106,7 @@ class Recording:
         self._held = held
         self._began: int | None = None
         self._options = about.options
-        self._keep = about.keep
+        self._keep, self._collects, self._index = about.keep, about.collects, about.index
         self._seen: set[str] = set()
         self._dockerfiles: list[str] = []
         self.hide = hider(about.attrs)
@@ -133,7 +138,9 @@ class Recording:
         Raises:
             StoreError: the history cannot be read.
         """
-        return earlier(self._root, self._options, but=self.ref)
+        from dockc.engine.earlier import earlier
+
+        return earlier(self._root, self._options, but=self.ref, index=self._index)
 
     def keys(self, parts: list[list[dict[str, Any]]]) -> None:
         """What the steps' keys were made of; to be told once, before the end."""
@@ -216,7 +223,8 @@ class Recording:
                     self._over.wait(INTERVAL)
             finally:
                 os.close(file)
-            collect(self.folder, but=self.ref, keep=self._keep)
+            if self._collects:
+                collect(self.folder, but=self.ref, keep=self._keep)
         except OSError as error:
             self.trouble = error.strerror or str(error)
             self._waiting.clear()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import struct
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -162,14 +164,14 @@ def seen(record: control_pb2.BuildHistoryRecord) -> bytes:
 
 
 def test_what_lies_beside_a_record_counts(tmp_path: Path) -> None:
-    async def run() -> list[str]:
+    async def run() -> tuple[str, ...]:
         builds = Builds(tmp_path)
         for number in range(3):
             await built(builds, f"b{number}")
             await builds.keep_trace(f"b{number}", b"x" * 100_000, "sha256:t", 100_000)
-        return history.collect(tmp_path / "history", keep=Keep(entries=100, size=250_000))
+        return history.collect(tmp_path / "history", keep=Keep(entries=100, size=250_000)).gone
 
-    assert asyncio.run(run()) == ["b0"]
+    assert asyncio.run(run()) == ("b0",)
 
 
 def test_a_build_of_a_killed_daemon_counts_as_canceled(tmp_path: Path) -> None:
@@ -204,6 +206,99 @@ def test_what_is_kept(tmp_path: Path) -> None:
 
     assert asyncio.run(go()) == [["b0"], ["b0", "b1"], ["b0", "b1", "b2"], ["b0", "b3"]], "pinned, young, or the newest"
     assert [one.ref for one in history.records(tmp_path)] == ["b3", "b0"]
+
+
+def test_a_build_costs_the_same_however_many_were_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a build does to the history does not depend on what is in it: calls, and looks at the directory."""
+    looks: list[object] = []
+
+    def noted(real: Callable[..., object]) -> Callable[..., object]:
+        def looked(*given: object) -> object:
+            looks.append(given)
+            return real(*given)
+
+        return looked
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, noted(getattr(os, name)))
+
+    async def run() -> tuple[int, int]:
+        builds = Builds(tmp_path, Keep(entries=10, age=3600.0))
+        builds.load()
+        begun = len(looks)
+        counts = []
+        for number in range(101):
+            if number not in (20, 100):
+                await built(builds, f"b{number}")
+                continue
+            counts.append(await calls_of(built(builds, f"b{number}")))
+        assert len(looks) == begun
+        assert len(builds._entries) == 101
+        return counts[0], counts[1]
+
+    few, many = asyncio.run(run())
+    assert many < 1.2 * few + 50
+
+
+async def calls_of(work: Awaitable[object]) -> int:
+    """Calls of Python functions on the loop's thread until something has been awaited."""
+    count = 0
+
+    def counted(frame: object, event: str, given: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(counted)
+    try:
+        await work
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_the_history_is_as_large_as_it_may_be(tmp_path: Path) -> None:
+    """The oldest go; then there is room for some builds, so that not each of them looks."""
+
+    async def run() -> None:
+        builds = Builds(tmp_path, Keep(entries=1000, age=3600.0, size=200_000))
+        builds.load()
+        size = 0
+        for number in range(30):
+            await built(builds, f"b{number}", text=b"x" * 10_000)
+            size = sum(path.stat().st_size for path in (tmp_path / "history").iterdir())
+            assert size < 200_000
+            assert builds._bytes == size
+        assert [one.Ref for one in await listed(builds)] == [f"b{number}" for number in range(30 - len(builds._entries), 30)]
+        assert size > 150_000
+        await built(builds, "alone", text=b"x" * 250_000)
+        assert [one.Ref for one in await listed(builds)] == ["alone"], "the newest stays, whatever its size"
+
+    asyncio.run(run())
+
+
+def test_what_others_remove_is_gone(tmp_path: Path) -> None:
+    """Who looks sees it; who watches all is told with the next build, who watches one hears of that one alone."""
+
+    async def run() -> None:
+        builds = Builds(tmp_path)
+        for ref in ("one", "two", "three"):
+            await built(builds, ref)
+        all_of_them, only = (builds.listen(control_pb2.BuildHistoryRequest(Ref=ref)) for ref in ("", "four"))
+        assert [(await anext(all_of_them)).record.Ref for _ in range(3)] == ["one", "two", "three"]
+        waiting = asyncio.ensure_future(anext(only))
+        await asyncio.sleep(0)
+        history.remove(history.find(tmp_path, "one"))
+        assert [one.Ref for one in await listed(builds, Ref="one")] == []
+        history.remove(history.find(tmp_path, "two"))
+        await built(builds, "four")
+        told = [await anext(all_of_them) for _ in range(4)]
+        assert [(one.type, one.record.Ref) for one in told] == [
+            (control_pb2.DELETED, "one"), (control_pb2.STARTED, "four"), (control_pb2.DELETED, "two"), (control_pb2.COMPLETE, "four"),
+        ]  # fmt: skip
+        assert (await waiting).record.Ref == "four"
+        assert list(builds._entries) == ["three", "four"]
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(

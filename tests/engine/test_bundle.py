@@ -202,7 +202,7 @@ def test_how_many_stay_of_those_that_come(tmp_path: Path, monkeypatch: pytest.Mo
     looked: list[Path] = []
     real = history.collect
 
-    def collect(folder: Path, **more: Any) -> list[str]:
+    def collect(folder: Path, **more: Any) -> history.Collected:
         looked.append(folder)
         return real(folder, **more)
 

@@ -14,11 +14,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from dockc.engine import history, wirehistory
 from dockc.engine import recording as recordings
+from dockc.engine.earlier import Index, earlier, like
 from dockc.engine.keep import Keep
 from dockc.engine.request import Asked, Built, CompileRequest
 from dockc.errors import DockcError, StoreError, UsageError
@@ -92,7 +95,8 @@ def test_builds_of_the_same_name_elsewhere_are_others(tmp_path: Path, monkeypatc
         found.append(recordings.options_of(Asked(compile=CompileRequest(".", "other.Dockerfile"))))
     assert [one["context"] for one in found] == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert found[1]["file"] == str(tmp_path / "b" / "other.Dockerfile")
-    assert not history.is_like(*found)
+    assert like(found[0]) != like(found[1])
+    assert like(found[0]) == like({**found[0], "names": ["other"]})
     remote = recordings.options_of(Asked(compile=CompileRequest("https://u:hunter2@h/x.git", "-")))
     assert (remote["context"], remote["file"]) == ("https://xxxxx:xxxxx@h/x.git", "-")
 
@@ -204,8 +208,9 @@ def test_a_look_at_what_is_kept_is_short(tmp_path: Path) -> None:
     assert calls(lambda: history.collect(tmp_path)) < 700
     assert len(list(tmp_path.iterdir())) == 201
     (tmp_path / f"{98:020d}-62.about").write_text('{"pinned": true}')
-    gone = history.collect(tmp_path, keep=Keep(entries=100, size=60), but="5f")
-    assert gone == [f"{number:x}" for number in reversed(range(95))]
+    found = history.collect(tmp_path, keep=Keep(entries=100, size=60), but="5f")
+    assert found.gone == tuple(f"{number:x}" for number in reversed(range(95)))
+    assert found.size == 80, "four that are not pinned are left, of which one was to stay"
     assert sorted({path.stem.partition("-")[2] for path in tmp_path.iterdir() if path.stem != "other"}) == ["5f", "60", "61", "62", "63"]
 
 
@@ -388,8 +393,52 @@ def test_a_build_to_compare_with_may_be_collected_meanwhile(tmp_path: Path, monk
     known = history.records(tmp_path)
     assert known[0].keys_at
     history.remove(known[0])
-    monkeypatch.setattr(history, "records", lambda _: known)
-    assert history.earlier(tmp_path, {}) == []
+    monkeypatch.setattr("dockc.engine.earlier.names", lambda _: [known[0].path.name])
+    index = Index()
+    assert earlier(tmp_path, {}, index=index) == []
+    assert index.like(known[0].path) == "", "and it is not remembered"
+
+
+def test_builds_to_compare_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest eight of the same Dockerfile, else of others; who asks often reads each record once."""
+    steps = [{"vertex": "sha256:a", "name": "RUN"}]
+    mine, other = {"context": "/a", "file": "/a/Dockerfile"}, {"context": "/b", "file": "/b/Dockerfile"}
+
+    def made(number: int, options: dict[str, str], keys: bool = True) -> None:
+        begin = {"ref": f"r{number}", "began": number, "platform": "", "options": options}
+        told: list[dict[str, Any]] = [{"args": {"N": str(number)}}, {"keys": steps}] if keys else []
+        history.write_record(tmp_path, begin, told, {"status": "completed"})
+
+    for number in range(1, 31):
+        made(number, mine if number % 3 == 0 else other, keys=number != 30)
+    monkeypatch.setattr("dockc.engine.history.step_of", lambda one: SimpleNamespace(key=SimpleNamespace(vertex=one["vertex"])))
+    read: list[str] = []
+
+    def reads(path: Path) -> history.BuildRecord | None:
+        read.append(path.name)
+        return history.read(path)
+
+    monkeypatch.setattr("dockc.engine.earlier.read", reads)
+    index = Index()
+
+    def numbers(**more: Any) -> list[int]:
+        read.clear()
+        return [int(told.ref[1:]) for told in earlier(tmp_path, mine, index=index, **more)]
+
+    assert numbers() == [27, 24, 21, 18, 15, 12, 9, 6]
+    assert len(read) == 25 + 8, "those before the eighth are not looked at"
+    assert numbers(but="r27", before=25) == [24, 21, 18, 15, 12, 9, 6, 3]
+    assert len(read) == 3 + 8
+    made(31, other)
+    made(32, mine)
+    assert numbers()[:2] == [32, 27]
+    assert len(read) == 2 + 8
+    assert numbers(before=10) == [9, 6, 3, 8, 7, 5, 4, 2]
+    assert len(read) == 2 + 8
+    for one in history.records(tmp_path)[3:]:
+        history.remove(one)
+    assert numbers() == [32, 31]
+    assert len(index._likes) <= 6, "what has gone is forgotten"
 
 
 def test_finding(tmp_path: Path) -> None:
