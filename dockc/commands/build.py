@@ -21,6 +21,7 @@ from dockc.errors import DockcError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from dockc.base.output import Output
@@ -578,7 +579,7 @@ async def _until_told(
     from dockc.engine.engine import Engine
 
     async def run() -> Built:
-        async with Engine(options) as engine:
+        async with _collecting(sink) as collector, Engine(replace(options, collector=collector)) as engine:
             return await engine.build(request, session, sink)
 
     loop = asyncio.get_running_loop()
@@ -602,6 +603,19 @@ async def _until_told(
     finally:
         if not told:
             signal.signal(signal.SIGTERM, before)
+
+
+def _collecting(sink: StatusSink) -> AbstractAsyncContextManager[Path | None]:
+    """Where the steps of a build that is traced bring spans of their own; nothing is loaded for others."""
+    from contextlib import nullcontext
+
+    if not any(key.startswith("OTEL_") for key in os.environ):
+        return nullcontext()
+    from dockc.engine.collecting import collecting
+    from dockc.engine.tracing import trace_of
+
+    trace = trace_of(sink)
+    return nullcontext() if trace is None else collecting(trace)
 
 
 def _is_piped(output: ExportOutput) -> bool:

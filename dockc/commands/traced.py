@@ -60,7 +60,8 @@ class Traced:
         spans = self.trace.spans(error, more)
         hasty = error is not None and not isinstance(error, DockcError)
         way = replace(self._way, timeout=min(_HASTE, self._way.timeout)) if hasty else self._way
-        problem = otlp.send(way, [tracing.packed(spans[:1] if alone else spans, os.environ)])
+        own = tracing.packed(spans[:1] if alone else spans, os.environ)
+        problem = otlp.send(way, [own, *self.trace.received])
         if problem:
             log(f"warning: the trace of this build could not be sent: {problem}\n")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.daemon.config import Config, Listener
+from dockc.engine.collecting import MAX_MESSAGE, SOCKET_MODE
 from dockc.errors import UsageError
 from dockc.protocol.errors import to_rpc
 from dockc.rpc.transports import Wire
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dockc.daemon")
 _BACKLOG = 1024
-_SPANS = 4 << 20
-"""Bytes of a message of spans from whoever reaches their socket: as many as gRPC's own servers take."""
 _FIRST = 3
 """The first of systemd's descriptors (sd_listen_fds(3))."""
 _NOBODY = 0xFFFFFFFF
@@ -47,7 +46,7 @@ async def listening(
         return Wire(handlers, made=made, explain=to_rpc)
 
     def wire_of_spans() -> Wire:
-        return Wire(spans, made=made, explain=to_rpc, max_message=_SPANS)
+        return Wire(spans, made=made, explain=to_rpc, max_message=MAX_MESSAGE)
 
     async def inherited(one: Listener, sock: socket.socket) -> asyncio.Server:
         if sock.family == socket.AF_UNIX:
@@ -74,7 +73,8 @@ async def listening(
         if config.otel:
             one = Listener(f"unix://{config.otel}", "unix", path=config.otel)
             place = one.text
-            servers.append(await loop.create_unix_server(wire_of_spans, sock=_unix(one, config), backlog=_BACKLOG))
+            sock = _unix(one, config, SOCKET_MODE)
+            servers.append(await loop.create_unix_server(wire_of_spans, sock=sock, backlog=_BACKLOG))
             paths.append((Path(config.otel), _identity(Path(config.otel))))
             _log.info("taking spans on %s", config.otel)
         yield
@@ -101,8 +101,10 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _unix(one: Listener, config: Config) -> socket.socket:
-    """A socket of the path, with the group and mode that it shall have from its first moment."""
+def _unix(one: Listener, config: Config, mode: int = 0) -> socket.socket:
+    """A socket of the path, with the group and mode that it shall have from its first moment; of `mode` if that is
+    given.
+    """
     made = socket.socket(socket.AF_UNIX)
     if one.path.startswith("@"):
         made.bind("\0" + one.path[1:])
@@ -123,6 +125,8 @@ def _unix(one: Listener, config: Config) -> socket.socket:
         if config.group:
             os.chown(path, -1, _group(config.group))
             path.chmod(0o660)
+        if mode:
+            path.chmod(mode)
     except (OSError, OverflowError) as exc:
         made.close()
         path.unlink(missing_ok=True)

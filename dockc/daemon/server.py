@@ -18,6 +18,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.record import replace
 from dockc.base.version import VERSION
 from dockc.daemon.builds import Builds
 from dockc.daemon.config import Config
@@ -26,6 +27,7 @@ from dockc.daemon.listening import listening
 from dockc.daemon.lock import hold
 from dockc.daemon.platforms import Runnable
 from dockc.daemon.sessions import Sessions
+from dockc.engine import otlp
 from dockc.errors import DockcError, UsageError, in_words
 from dockc.runtime.executor.limits import LOWER, lowered
 from dockc.runtime.refs.policy import Disk
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dockc.daemon")
 _LOCK = "dockcd.lock"
+_PATH = 108
+"""Bytes of the path of a socket, with its end (unix(7))."""
 _ID_LIMIT = 100
 """Bytes of a worker's id."""
 _HOUR = 3600.0
@@ -111,6 +115,7 @@ def _locked(root: Path) -> tuple[int, ...]:
 async def _run(config: Config, root: Path) -> None:
     from dockc.engine.engine import Engine, EngineOptions
 
+    config = _with_collector(config, root)
     scratch = root / "running"
     await asyncio.to_thread(_emptied, scratch)
     sessions = Sessions(root / "contexts")
@@ -155,6 +160,21 @@ async def _run(config: Config, root: Path) -> None:
         _notify("STOPPING=1")
         await _drain(channels, config.grace)
         await control.tracing.close()
+
+
+def _with_collector(config: Config, root: Path) -> Config:
+    """Steps bring spans of their own to a daemon that has a collector to send them to; others ask for it."""
+    if config.otel or otlp.way(os.environ) is None:
+        return config
+    folder = root / "otel"  # so that on this machine nobody else finds a socket which steps of any user may write to
+    place = str(folder / "s")
+    if len(os.fsencode(place)) >= _PATH:
+        _log.warning(
+            "steps cannot bring spans: %s is too long a path for a socket; --otel-socket-path names one", place
+        )
+        return config
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return replace(config, otel=place)
 
 
 async def _debug(config: Config, control: Control, channels: set[Channel]) -> asyncio.Server | None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from dockc.engine import otlp, tracing
+from dockc.engine.collecting import EXPORT
 from dockc.rpc.calls import Call, Handler, unary
 from dockc.rpc.pb import trace_pb2
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from dockc.daemon.builds import Build
 
 _log = logging.getLogger("dockc.daemon")
-EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _EVERY = 1.0
 """Seconds between two messages to the collector."""
 _WAITING = 64 << 20

@@ -245,10 +245,10 @@ class Engine:
             if self.options.tells_limits:
                 lends.put(SAID, set())
             if self.options.collector is not None:
-                from dockc.engine.tracing import Trace
+                from dockc.engine.tracing import trace_of
 
-                if isinstance(sink, Trace):
-                    lends.put(COLLECTOR, Collector(self.options.collector, sink.context.parent))
+                if (trace := trace_of(sink)) is not None:
+                    lends.put(COLLECTOR, Collector(self.options.collector, trace.context.parent))
             if session.keeps_failures:
                 lends.put(FAILURES, failures)
             if recording is not None:

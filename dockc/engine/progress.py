@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 class Counting:
     """A sink that also counts steps. Called on the loop's thread.
 
-    State: `_inner`, and by step whether it ran or was cached.
+    State: by step whether it ran or was cached.
+
+    Attributes:
+        inner: what everything is handed on to.
     """
 
     def __init__(self, inner: StatusSink) -> None:
-        self._inner = inner
+        self.inner = inner
         self._ran: set[str] = set()
         self._cached: set[str] = set()
 
@@ -58,7 +61,7 @@ class Counting:
                 self._cached.add(event.digest)
             elif not event.error and not _is_source(event):
                 self._ran.add(event.digest)
-        self._inner(status)
+        self.inner(status)
 
 
 def _is_source(event: VertexEvent) -> bool:

@@ -60,7 +60,7 @@ class Recorder:
             inner: what everything is handed on to.
             hide: takes secrets out of what is remembered.
         """
-        self._inner, self._hide = inner, hide
+        self.inner, self._hide = inner, hide
         self._steps: dict[str, VertexRecord] = {}
 
     def __call__(self, status: SolveStatus, /) -> None:
@@ -75,7 +75,7 @@ class Recorder:
                 cached=old.cached or event.cached,
                 error=self._hide(event.error) or old.error,
             )
-        self._inner(status)
+        self.inner(status)
 
     def measure(self, sizes: Mapping[str, int]) -> None:
         """Add sizes: bytes by the digest of the step."""

@@ -101,7 +101,7 @@ class Recording:
         self.path: Path | None = None
         self.trouble = ""
         self.folder = root / FOLDER
-        self._inner = self._counting = Counting(inner)
+        self.inner = self._counting = Counting(inner)
         self._root = root
         self._held = held
         self._began: int | None = None
@@ -165,7 +165,7 @@ class Recording:
                 else:
                     self._pending += size
             self._put(replace(kept, logs=(), warnings=()) if full else kept)
-        self._inner(status)
+        self.inner(status)
 
     def end(
         self, built: Built | None, error: BaseException | None = None, *, more: Mapping[str, Any] | None = None

@@ -28,6 +28,8 @@ _INTERNAL, _SERVER, _CLIENT = 1, 2, 3
 _OK, _ERROR = 1, 2
 SPANS = 20_000
 """Spans of one build at most."""
+RECEIVED = 16 << 20
+"""Bytes of spans of its steps at most."""
 
 
 class Context(Record):
@@ -109,6 +111,7 @@ class Trace:
     Mutable: `_steps`, the last state of each time that a step ran; bounded by `SPANS`.
 
     Attributes:
+        received: spans that steps have made themselves; bounded by `RECEIVED`.
         context: the build's own span, as a parent of others.
         above: what it is below.
         inner: the sink that everything is handed to.
@@ -121,6 +124,16 @@ class Trace:
         self._kind = _SERVER if server else _INTERNAL
         self._began = time.time_ns()
         self._steps: dict[tuple[str, int], VertexEvent] = {}
+        self.received: list[trace_pb2.ResourceSpans] = []
+        self._room = RECEIVED
+
+    def receive(self, spans: Iterable[trace_pb2.ResourceSpans]) -> None:
+        """Take spans of a step, which may send any number of them."""
+        for one in spans:
+            size = one.ByteSize()
+            if size <= self._room:
+                self._room -= size
+                self.received.append(one)
 
     def __call__(self, status: SolveStatus, /) -> None:
         """Take one batch."""
@@ -177,6 +190,14 @@ class Trace:
             end_time_unix_nano=max(start, end),
             flags=int(self.context.sampled),
         )
+
+
+def trace_of(sink: StatusSink) -> Trace | None:
+    """The one that makes spans of a build, if there is one among the sinks that hand on to each other by `inner`."""
+    found: object = sink
+    while found is not None and not isinstance(found, Trace):
+        found = getattr(found, "inner", None)
+    return found
 
 
 def packed(spans: Iterable[trace_pb2.Span], environ: Mapping[str, str]) -> trace_pb2.ResourceSpans:

@@ -56,7 +56,13 @@ class Collector:
         self.thread.start()
 
     def spans(self) -> list[trace_pb2.Span]:
-        return [span for one in self.requests for resource in one.resource_spans for scope in resource.scope_spans for span in scope.spans]
+        return [
+            span
+            for one in self.requests
+            for resource in one.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
 
     def close(self) -> None:
         self.server.shutdown()
@@ -73,11 +79,23 @@ def collector() -> Iterator[Collector]:
 
 def test_contexts() -> None:
     found = tracing.Context.read(PARENT, "a=b")
-    assert (found.trace.hex(), found.span.hex(), found.sampled, found.state) == (PARENT[3:35], PARENT[36:52], True, "a=b")
+    assert (found.trace.hex(), found.span.hex(), found.sampled, found.state) == (
+        PARENT[3:35],
+        PARENT[36:52],
+        True,
+        "a=b",
+    )
     assert found.parent == PARENT
     assert not tracing.Context.read(PARENT[:-1] + "0").sampled
     assert tracing.Context.read(f"cc{PARENT[2:]}-more").span  # a later version
-    for broken in ("", "x", PARENT.replace("b7ad6b7169203331", "0" * 16), f"ff{PARENT[2:]}", f"{PARENT}-more", PARENT[:-3]):
+    for broken in (
+        "",
+        "x",
+        PARENT.replace("b7ad6b7169203331", "0" * 16),
+        f"ff{PARENT[2:]}",
+        f"{PARENT}-more",
+        PARENT[:-3],
+    ):
         none = tracing.Context.read(broken, "a=b")
         assert (len(none.trace), none.span, none.state) == (16, b"", "")
 
@@ -97,7 +115,10 @@ def test_samplers() -> None:
     assert not tracing.is_sampled(off, {})
     assert tracing.is_sampled(off, {"OTEL_TRACES_SAMPLER": "always_on"})
     assert not tracing.is_sampled(alone, {"OTEL_TRACES_SAMPLER": "parentbased_always_off"})
-    for wrong in ({"OTEL_TRACES_SAMPLER": "jaeger_remote"}, {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}):
+    for wrong in (
+        {"OTEL_TRACES_SAMPLER": "jaeger_remote"},
+        {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"},
+    ):
         with pytest.raises(UsageError):
             tracing.is_sampled(alone, wrong)
 
@@ -140,14 +161,21 @@ def made() -> list[trace_pb2.ResourceSpans]:
     told: list[SolveStatus] = []
     trace = tracing.Trace(told.append, "build", tracing.Context.read(PARENT, "a=b"))
     steps = (
-        VertexEvent("sha256:1", "[1/2] FROM https://u:secretsecret@example.com/x", started=10, completed=20, cached=True),
+        VertexEvent(
+            "sha256:1", "[1/2] FROM https://u:secretsecret@example.com/x", started=10, completed=20, cached=True
+        ),
         VertexEvent("sha256:2", "[2/2] RUN x", started=30),
         VertexEvent("sha256:3", "never started"),
     )
     trace(SolveStatus(steps))
     trace(SolveStatus((VertexEvent("sha256:2", "[2/2] RUN x", started=30, completed=40, error="exit code: 1"),)))
     assert len(told) == 2
-    return [tracing.packed(trace.spans(DockcError("it failed"), {"n": 3, "yes": True}), {"OTEL_SERVICE_NAME": "ci", "OTEL_RESOURCE_ATTRIBUTES": "a=b%2Cc,service.name=no"})]
+    return [
+        tracing.packed(
+            trace.spans(DockcError("it failed"), {"n": 3, "yes": True}),
+            {"OTEL_SERVICE_NAME": "ci", "OTEL_RESOURCE_ATTRIBUTES": "a=b%2Cc,service.name=no"},
+        )
+    ]
 
 
 def test_spans_of_a_build() -> None:
@@ -176,7 +204,12 @@ def test_both_forms_arrive(collector: Collector, compressed: bool) -> None:
     (resource,) = json.loads(collector.bodies[1])["resourceSpans"]
     span = resource["scopeSpans"][0]["spans"][0]
     # Source: OTLP's JSON: ids in hexadecimal, 64-bit numbers as text, enumerations as numbers.
-    assert (span["traceId"], span["parentSpanId"], span["kind"], span["status"]["code"]) == (PARENT[3:35], PARENT[36:52], 1, 2)
+    assert (span["traceId"], span["parentSpanId"], span["kind"], span["status"]["code"]) == (
+        PARENT[3:35],
+        PARENT[36:52],
+        1,
+        2,
+    )
     assert isinstance(span["startTimeUnixNano"], str)
     assert {"key": "n", "value": {"intValue": "3"}} in span["attributes"]
 
