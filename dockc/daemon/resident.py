@@ -31,11 +31,13 @@ from typing import TYPE_CHECKING, NoReturn
 from dockc.base import resident
 from dockc.base.sockets import Address
 from dockc.daemon.forked import LARGEST, Forked
+from dockc.daemon.groups import differ_in_limits, groups_of, homes_of, join, may_join, others
 from dockc.daemon.limits import counts_time, limit, limits_of, rise
 from dockc.daemon.lock import hold
 from dockc.errors import DockcError
 
 if TYPE_CHECKING:
+    from dockc.daemon.groups import Homes
     from dockc.daemon.limits import Limits
 
 _log = logging.getLogger("dockc.daemon")
@@ -53,6 +55,7 @@ _REST = 300.0
 """Seconds that a process may rest."""
 _RESTING = 2
 """Processes that may rest at once."""
+_ELSEWHERE = "it is in a control group with limits, which the builds of this process cannot be moved to"
 _HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 _STATUS = ("Uid:", "Gid:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp:")
 _SYS_RESOURCE = 24  # CAP_SYS_RESOURCE of capabilities(7)
@@ -90,7 +93,7 @@ def _label(place: Path) -> str:
 
 class _Client:
     """A connection. State: what has come, whether it was told to go on, the process that builds for it, and the resource
-    limits of whoever asks.
+    limits of whoever asks, and those of its control groups that are not this process's.
     """
 
     def __init__(self, link: socket.socket) -> None:
@@ -101,6 +104,7 @@ class _Client:
         self.since = time.monotonic()
         self.process: _Process | None = None
         self.limits: Limits = {}
+        self.groups: Homes = {}
 
     def forget_request(self) -> None:
         """Somebody has taken what was asked for."""
@@ -157,6 +161,7 @@ class Resident:
         self._ending = False
         self._code = resident.code()
         self._rights = rights("self")
+        self._groups, self._homes = groups_of("self"), homes_of("self")
         self._limits, self._raises = limits_of(0), _may_raise_limits(self._rights)
         self._used = time.monotonic()
         self._poll = select.poll()
@@ -392,7 +397,11 @@ class Resident:
             process.client = None
             process.since = time.monotonic()
             self._told_end(one, 0)
-            if process.mounts != self._mounts_now() or sum(each.rests for each in self._processes.values()) > _RESTING:
+            if (
+                not self._comes_home(process, one.groups)
+                or process.mounts != self._mounts_now()
+                or sum(each.rests for each in self._processes.values()) > _RESTING
+            ):
                 self._part(process)
         elif said == b"S" and one is not None and process.answers:
             process.answers = 0.0
@@ -469,6 +478,7 @@ class Resident:
         process.answers = time.monotonic() + _ANSWER
         try:
             limit(process.pid, one.limits)
+            join(process.pid, one.groups)
             socket.send_fds(process.link, [data], one.descriptors)
         except OSError:  # it is about to end, or was limited more than this one may be
             process.client, process.answers = None, 0.0
@@ -491,10 +501,28 @@ class Resident:
         its.close()
         mine.setblocking(False)
         one.process = process = _Process(pid, mine, mounts)
-        process.client = one
         self._processes[mine.fileno()] = process
         self._poll.register(mine.fileno(), select.POLLIN)
+        try:
+            join(pid, one.groups)
+            mine.send(b"G")
+        except OSError as exc:  # the group was changed meanwhile
+            os.kill(pid, signal.SIGKILL)
+            process.ends = time.monotonic()
+            with suppress(OSError):
+                one.link.send(f"R{_ELSEWHERE}: {exc.strerror}\n".encode())
+            self._drop(one)
+            return
+        process.client = one
         self._begun(one)
+
+    def _comes_home(self, process: _Process, groups: Homes) -> bool:
+        """Take a process that rests out of its command's control groups, which may be about to go."""
+        try:
+            join(process.pid, {top: self._homes[top] for top in groups})
+        except OSError:
+            return False
+        return True
 
     def _begun(self, one: _Client) -> None:
         assert one.process is not None
@@ -513,15 +541,23 @@ class Resident:
             if rights(pid) != self._rights:
                 return "it has other rights than this process (user, groups, capabilities, namespaces)"
             one.limits = limits_of(pid)
+            if groups_of(pid) != self._groups:
+                one.groups = others(homes_of(pid), self._homes)
         except OSError:
             return "it cannot tell the rights of this process"
         if not self._raises and rise(one.limits, self._limits):
             return "it has lower resource limits (ulimit) than this process"
+        if one.groups and not may_join(one.groups, self._homes):
+            if differ_in_limits(one.groups, self._homes):
+                return _ELSEWHERE
+            one.groups = {}
         return ""
 
     def _build(self, one: _Client, link: socket.socket, resident_end: socket.socket) -> NoReturn:
         """In the fork: become the command, and end with it."""
         try:
+            if not link.recv(1):  # the resident has put this process into the control groups of who asks, or is gone
+                os._exit(1)
             request, descriptors = resident.Request.decode(bytes(one.data[8:])), list(one.descriptors)
             one.descriptors.clear()
             limit(0, one.limits)

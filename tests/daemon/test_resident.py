@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from dockc.base.resident import Request
-from dockc.daemon import start
+from dockc.daemon import groups, start
 from dockc.daemon.lock import take
 from dockc.engine import settings
 from dockc.errors import UsageError
 from dockc.line import resident as way
+from dockc.runtime.executor.cgroup import hierarchies
 from tests.daemon.test_daemon import Daemon, answers, until
 from tests.tools import shell_context
 
@@ -161,6 +162,96 @@ def test_the_way_is_short(store: Store) -> None:
     bare = set(subprocess.run([sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True, check=True).stdout.split())
     assert not {"asyncio", "google", "google.protobuf", "h2", "socket", "json", "typing", "re", "pathlib", "dockc.commands.build"} & (loaded - bare)
     assert len(loaded - bare) < 25, sorted(loaded - bare)
+
+
+def _made_groups(name: str) -> list[Path]:
+    """A group in each hierarchy in which one can be made."""
+    made = []
+    for top in hierarchies():
+        group = top / name
+        try:
+            group.mkdir()
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                if (group / "cgroup.clone_children").exists() and (group / file).exists():
+                    (group / file).write_text((top / file).read_text())
+        except OSError:
+            continue
+        made.append(group)
+    return made
+
+
+def test_a_build_is_in_the_control_groups_of_its_command(store: Store) -> None:
+    """Its steps too, that of a process which has rested, and nothing of it stays there."""
+    mine = _made_groups(f"dockc-test-{os.getpid()}")
+    if not mine:
+        pytest.skip("no control group can be made here")
+    join = "".join(f"echo $$ > {group}/cgroup.procs && " for group in mine)
+    try:
+        store.begin()
+        assert store.build().returncode == 0
+        before = store.build()
+        within = store.build(by=("sh", "-c", f'{join} exec "$@"', "sh"))  # that process goes on as this one
+        assert [_who(before), before.stderr.count("CACHED")] == [_who(within), within.stderr.count("CACHED")]
+        assert _who(store.build()) == _who(within)  # and once more from outside
+        until(lambda: not any((group / "cgroup.procs").read_text() for group in mine))
+        (store.context / "Dockerfile").write_text(f"FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep {_LONG} || true\n")
+        running = store.start(by=("sh", "-c", f'{join} exec "$@"', "sh"))
+        steps: list[int] = []
+
+        def runs() -> bool:
+            steps[:] = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _words(path) == ["sleep", _LONG]]
+            return bool(steps)
+
+        until(runs)
+        members = [set((group / "cgroup.procs").read_text().split()) for group in mine]
+        assert all({str(running.pid), str(steps[0])} <= one for one in members)
+        os.kill(steps[0], signal.SIGTERM)
+        _, err = running.communicate(timeout=60)
+        assert running.returncode == 0
+        assert SAYS in err.decode()
+        until(lambda: not any((group / "cgroup.procs").read_text() for group in mine))
+    finally:
+        until(lambda: not any((group / "cgroup.procs").read_text() for group in mine))
+        for group in mine:
+            group.rmdir()
+
+
+def _who(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stderr.partition(f"{SAYS} (process ")[2].partition(")")[0]
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text("latin-1").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def test_limits_of_groups_that_a_build_cannot_be_moved_to(tmp_path: Path) -> None:
+    """What differs is what not both are in: of the two branches of the tree, each group counts."""
+    top = tmp_path / "top"
+    for name in ("user/a", "user/b/deep", "system"):
+        (top / name).mkdir(parents=True)
+
+    def differ(one: str, other: str) -> bool:
+        return groups.differ_in_limits({str(top): str(top / one)}, {str(top): str(top / other)})
+
+    files = {"memory.max": "max", "pids.max": "max", "cpu.max": "max 100000", "cpu.weight": "100", "cpuset.cpus": "", "io.max": ""}
+    for place in (top, *(path for path in top.rglob("*") if path.is_dir())):
+        for name, text in files.items():
+            (place / name).write_text(f"{text}\n")
+    assert not differ("user/a", "user/b/deep")
+    for name, text in {"memory.max": "1000000", "pids.max": "7", "cpu.max": "50000 100000", "cpu.weight": "7", "cpuset.cpus": "0", "io.max": "8:0 rbps=1"}.items():
+        (top / "user" / "b" / name).write_text(text)
+        assert differ("user/a", "user/b/deep")
+        assert differ("user/b/deep", "system")
+        assert not differ("user/b", "user/b/deep")
+        assert not differ("user/a", "system")
+        (top / "user" / "b" / name).write_text(files[name])
+    (top / "memory.max").write_text("1")  # it holds for both
+    assert not differ("user/a", "system")
+    assert differ("user/gone", "user/a")
 
 
 def test_who_is_not_served(store: Store) -> None:

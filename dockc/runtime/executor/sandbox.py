@@ -237,14 +237,18 @@ def _fill_cgroup_v1(top: int, options: list[str]) -> None:
     restrict(top, options, recursive=True)
 
 
-def own_groups(kind: str) -> list[tuple[str, str]]:
-    """`(mount point, directory of this process's group)` for each hierarchy that is mounted.
+def own_groups(kind: str, pid: int | str = "self") -> list[tuple[str, str]]:
+    """`(mount point, directory of the group)` for each hierarchy that is mounted.
 
     Args:
         kind: type of the file system: `cgroup` (version 1) or `cgroup2`.
+        pid: of the process; this one if none is given.
+
+    Raises:
+        OSError: it has gone.
     """
     own: dict[str, str] = {}
-    with open("/proc/self/cgroup") as stream:  # noqa: PTH123
+    with open(f"/proc/{pid}/cgroup") as stream:  # noqa: PTH123
         for line in stream:
             _, controllers, path = line.rstrip("\n").split(":", 2)
             own[controllers] = path
