@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.aside import aside
 from dockc.base.files import read_inside
 from dockc.daemon.mirrors import Mirrors
 from dockc.daemon.sessions import Caller
@@ -131,11 +131,11 @@ class ClientDirectory:
         try:
             choose = outlined(outline, writer.choose) if outline is not None else writer.choose
             size = await self._receive(choose, wanted, report)
-            await asyncio.to_thread(writer.finish)
+            await aside(writer.finish)
             if report is not None:
                 report(size, True)
         finally:
-            await asyncio.to_thread(writer.close)
+            await aside(writer.close)
 
     async def _receive(self, choose: Choose, wanted: Filter, report: Report | None) -> int:
         """Let the client send what is wanted; bytes that came."""

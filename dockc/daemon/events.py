@@ -37,13 +37,15 @@ class Watcher:
         self.size = 0
         self.lost = 0
         self.warned = 0  # bytes of all warnings that were put
+        self._most = _COMPACT  # events of which only the last of each step is kept
         self.news = asyncio.Event()
 
     def put(self, status: SolveStatus) -> None:
         """Take what happened. A reader that is slow gets the last state of each step and the newest logs."""
         self.vertexes += status.vertexes
-        if len(self.vertexes) > _COMPACT:
+        if len(self.vertexes) > self._most:
             self.vertexes = list({one.digest: one for one in self.vertexes}.values())
+            self._most = max(_COMPACT, 2 * len(self.vertexes))
         for one in status.statuses:
             self.statuses[one.vertex, one.id] = one
         for warning in status.warnings:
@@ -98,7 +100,7 @@ class Progress:
     """All that happened in a build. A sink of the engine; on the loop's thread.
 
     Attributes:
-        cached, total, completed, warned: counts for the history.
+        warned: how many warnings there were.
     """
 
     def __init__(self) -> None:

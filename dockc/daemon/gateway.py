@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from dockc.engine.gateway import answers
@@ -22,6 +23,7 @@ def handlers(builds: Builds) -> dict[str, Handler]:
         name = call.get(BUILD_ID)
         if not name:
             raise RpcError("no buildid found in context", code=INVALID_ARGUMENT)
-        return await (await builds.find(name)).gateway
+        build = await builds.find(name)
+        return await asyncio.shield(build.gateway)  # it is everybody's: who leaves does not take it along
 
     return answers(gateway)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
+from dockc.base.aside import aside, opened
 from dockc.base.threads import waiting
 from dockc.daemon.sessions import Caller
 from dockc.errors import StoreError
@@ -99,7 +100,7 @@ class ClientLayout:
                 size += len(part)
                 if size > info.info.size:
                     raise RpcError(f"the client sends more of {digest} than it said", code=INVALID_ARGUMENT)
-                await asyncio.to_thread(file.write, part)
+                await aside(file.write, part)
         finally:
             call.cancel()
         return size
@@ -127,9 +128,9 @@ async def _write(caller: Caller, store: str, digest: str, size: int, content: Co
         await call.send(start.SerializeToString())
         told = await call.receive()
         at = parsed(told, content_pb2.WriteContentResponse).offset if told is not None else 0
-        with await asyncio.to_thread(content.open, digest) as file:
+        async with opened(lambda: content.open(digest)) as file:
             file.seek(at)
-            data = await asyncio.to_thread(file.read, _BLOCK)
+            data = await aside(file.read, _BLOCK)
             while data:
                 part = content_pb2.WriteContentRequest(
                     action=content_pb2.WRITE, ref=f"dockc-{digest}", offset=at, data=data
@@ -137,7 +138,7 @@ async def _write(caller: Caller, store: str, digest: str, size: int, content: Co
                 at += len(data)
                 await call.send(part.SerializeToString())
                 # The next piece is read while the client writes this one.
-                data, _ = await asyncio.gather(asyncio.to_thread(file.read, _BLOCK), call.receive())
+                data, _ = await asyncio.gather(aside(file.read, _BLOCK), call.receive())
         commit = content_pb2.WriteContentRequest(
             action=content_pb2.COMMIT, ref=f"dockc-{digest}", offset=at, total=size, expected=digest
         )

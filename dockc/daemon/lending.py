@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from dockc.base.aside import aside
 from dockc.base.sockets import Address
 from dockc.daemon.directories import FILE_SYNC, ClientDirectory
 from dockc.daemon.layouts import CONTENT, Caches, ClientLayout
@@ -115,9 +116,11 @@ class _Agents:
         self._servers: list[asyncio.Server] = []
         self._relays: set[asyncio.Task[None]] = set()
         self._guard = threading.Lock()
+        self._closed = False
 
     def close(self) -> None:
         """End all connections, and take no more."""
+        self._closed = True
         for server in self._servers:
             server.close()
         for relay in self._relays:
@@ -142,23 +145,34 @@ class _Agents:
                 raise
             return None  # the client has no such agent
         path = self._folder / f"ssh-{len(self._sources)}.sock"
-        sock = socket.socket(socket.AF_UNIX)
-        with Address(path) as place:
-            sock.bind(place)
-        path.chmod(0o600)
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             relay = asyncio.ensure_future(_relay(self._caller, ssh_id, reader, writer))
             self._relays.add(relay)
             relay.add_done_callback(self._relays.discard)
 
-        self._servers.append(await asyncio.start_unix_server(connected, sock=sock))
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            with Address(path) as place:
+                sock.bind(place)
+            path.chmod(0o600)
+            server = await asyncio.start_unix_server(connected, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        self._servers.append(server)
+        if self._closed:  # the build has ended meanwhile
+            server.close()
         return SshSource(path, (), raw=True)  # the client lets through what it wants
 
 
 async def _relay(caller: Caller, ssh_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Carry bytes between a step and the client's agent, until either has closed its end."""
-    call = caller.channel.call(SSH_FORWARD, [("buildkit.ssh.id", ssh_id)])
+    try:
+        call = caller.channel.call(SSH_FORWARD, [("buildkit.ssh.id", ssh_id)])
+    except RpcError:  # the client has gone
+        writer.close()
+        return
 
     async def there() -> None:
         while data := await reader.read(65536):
@@ -233,7 +247,7 @@ class _Uploads(Mapping[str, Path]):
         call = self._caller.channel.call(UPLOAD, metadata)
         try:
             while (messages := await call.receive_all()) is not None:
-                await asyncio.to_thread(file.write, b"".join(map(payload, messages)))
+                await aside(file.write, b"".join(map(payload, messages)))
         finally:
             call.cancel()
 

@@ -45,7 +45,8 @@ class Mirrors:
     A copy is locked while it is brought up to date and read. Beside each lies a file that says what it is of and when it
     was used, so that it is counted and collected with the store, as a record of type `source.local` (`plan.Guests`).
 
-    Mutable: locks and sizes by the name of a copy, names by the session that they go with, and who takes turns.
+    Mutable: locks and sizes by the name of a copy, names by the session that they go with, those whose session has ended,
+    and who takes turns.
     """
 
     def __init__(self, root: Path) -> None:
@@ -53,6 +54,7 @@ class Mirrors:
         # Each lives as long as somebody has it or waits for it: there is one of a name at a time, and none for ever.
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._owned: dict[str, set[str]] = {}
+        self._dropped: set[str] = set()
         self._sizes: dict[str, tuple[int, int]] = {}
         self._turns: dict[str, tuple[threading.Lock, int]] = {}
         self._guard = threading.Lock()
@@ -76,6 +78,8 @@ class Mirrors:
             yield self._made(name, what)
         finally:
             lock.release()
+            if name in self._dropped:
+                self._drop(name)
 
     @contextmanager
     def unless_busy(self, key: str, what: str = "") -> Iterator[Path | None]:
@@ -190,31 +194,49 @@ class Mirrors:
         whole = next((one for one in self._names() if one.startswith(name)), "")
         return self._remove(whole) if whole else -1
 
-    def _remove(self, name: str, *, wait: bool = False, unless: Callable[[Path], bool] = lambda path: False) -> int:
-        """Remove a copy that nobody reads (with `wait`, once nobody does), unless something holds."""
+    def _remove(self, name: str, *, unless: Callable[[Path], bool] = lambda path: False) -> int:
+        """Remove a copy that nobody reads, unless something holds."""
         lock = self._lock(name)
-        if not lock.acquire(blocking=wait):
+        if not lock.acquire(blocking=False):
             return -1
         try:
-            path = self._root / name
-            if unless(path):
-                return -1
-            size = disk_usage(path)
-            remove_tree(path)  # a client's files, however deep they lie
-            (self._root / f"{name}.json").unlink(missing_ok=True)
-            self._sizes.pop(name, None)
-            return size
+            return -1 if unless(self._root / name) else self._remove_held(name)
         except OSError:
             return -1
         finally:
             lock.release()
 
+    def _remove_held(self, name: str) -> int:
+        """Remove a copy whose lock is held; its bytes, or -1 where it could not be removed."""
+        path = self._root / name
+        try:
+            size = disk_usage(path)
+            remove_tree(path)  # a client's files, however deep they lie
+            (self._root / f"{name}.json").unlink(missing_ok=True)
+        except OSError:
+            return -1
+        self._sizes.pop(name, None)
+        return size
+
     def drop(self, owner: str) -> None:
-        """Remove the copies that go with a session, once nobody reads them any more."""
+        """Remove the copies that go with a session. One that is still read is removed by who reads it: a thread that
+        waited here would be one less for the builds that are to end.
+        """
         with self._guard:
             names = self._owned.pop(owner, set())
+            self._dropped |= names
         for name in names:
-            self._remove(name, wait=True)
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Remove a copy whose session has ended, unless somebody has it: then it is asked for again."""
+        lock = self._lock(name)
+        if lock.acquire(blocking=False):
+            try:
+                self._dropped.discard(name)
+                self._remove_held(name)
+            finally:
+                lock.release()
 
     def forget(self, *, older: float = _KEEP_CONTEXTS) -> None:
         """Remove copies that nobody has used for a while (seconds)."""

@@ -6,9 +6,11 @@ import asyncio
 import copy
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from dockc.base.aside import aside
 from dockc.base.threads import given_up, waiting
 from dockc.daemon.mirrors import Mirrors
 from dockc.errors import DockcError
@@ -108,27 +110,25 @@ class Caller:
             ) from None
 
     def wait(self, work: Coroutine[Any, Any, T], cancelled: threading.Event | None = None) -> T:
-        """Run something on the loop for a thread that waits, as long as it is wanted.
+        """Run something on the loop for a thread that waits, as long as it is wanted. It has ended when this ends: what it
+        works with is the thread's.
 
         Raises:
             DockcError: what it raises; words of the client keep their details.
             Cancelled: `cancelled` was set, or the thread's work was given up.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        running = _Running(work, self._loop)
         with waiting():
-            while True:
+            while not running.wait(_LOOK):
                 try:
-                    return future.result(_LOOK)
-                except TimeoutError:
-                    if future.done():
-                        raise
-                    try:
-                        self.check(cancelled)
-                    except DockcError:
-                        future.cancel()
-                        raise
-                except (RpcError, asyncio.CancelledError) as exc:
-                    raise self.told(exc) from None
+                    self.check(cancelled)
+                except DockcError:
+                    running.end()
+                    raise
+        try:
+            return running.result()
+        except (RpcError, asyncio.CancelledError) as exc:
+            raise self.told(exc) from None
 
     def check(self, cancelled: threading.Event | None = None) -> None:
         """Go on only while it is wanted; for a thread.
@@ -159,6 +159,42 @@ class Caller:
         if error.code == UNAVAILABLE:
             return SessionGone(f"the client's session {self.id} has gone: {error.message}")
         return from_rpc(error)
+
+
+class _Running(Generic[T]):
+    """Something that runs on the loop for a thread. State: its task, on the loop's thread."""
+
+    def __init__(self, work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._task: asyncio.Task[T] | None = None
+        self._over = threading.Event()
+
+        def begin() -> None:
+            self._task = loop.create_task(work)
+            self._task.add_done_callback(lambda _: self._over.set())
+
+        loop.call_soon_threadsafe(begin)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ends within so many seconds."""
+        return self._over.wait(seconds)
+
+    def end(self) -> None:
+        """Cancel it, and wait for its end."""
+
+        def cancel() -> None:
+            if self._task is not None:
+                self._task.cancel()
+
+        with suppress(RuntimeError):  # the loop is closed, and nothing runs there
+            self._loop.call_soon_threadsafe(cancel)
+            while not self.wait(_LOOK) and not self._loop.is_closed():
+                pass
+
+    def result(self) -> T:
+        """What it gave, or raised; once it is over."""
+        assert self._task is not None
+        return self._task.result()
 
 
 class Sessions:
@@ -203,15 +239,14 @@ class Sessions:
                 waiter.set_result(caller)
         pulse = asyncio.create_task(_pulse(caller))
         try:
-            await asyncio.wait(
-                {asyncio.ensure_future(asyncio.shield(tunnel.done)), pulse}, return_when=asyncio.FIRST_COMPLETED
-            )
+            ends: set[asyncio.Future[Any]] = {tunnel.done, tunnel.channel.ended, pulse}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             pulse.cancel()
             self._callers.pop(name, None)
             tunnel.channel.lost(RpcError("the session has ended", code=UNAVAILABLE))
             if not caller.shared_key:  # nobody can ask for these copies again
-                await asyncio.shield(asyncio.to_thread(self.mirrors.drop, caller.id))
+                await aside(self.mirrors.drop, caller.id)
 
     async def find(self, name: str) -> Caller:
         """A session by its id, which may still be on its way.
