@@ -1,19 +1,29 @@
-"""Work that blocks, beside an event loop: it is never left behind.
+"""Work beside whoever waits for it, threads beside a loop and a loop beside threads: it is never left behind.
 
 `asyncio.to_thread` goes on when whoever waits for it is cancelled, and its thread then works with files that are being
-closed. Here the thread is waited for first, so that what comes after finds it ended.
+closed; a thread that no longer waits for the loop closes files that are in use there. Here the end is waited for first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
-from typing import BinaryIO, ParamSpec, TypeVar
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+from typing import Any, BinaryIO, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_LOOK = 0.2
+"""Seconds between two looks of a thread whether a loop is still there."""
 
 
 async def outlast(future: asyncio.Future[T]) -> None:
@@ -43,6 +53,52 @@ async def aside(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     except asyncio.CancelledError:
         await outlast(work)
         raise
+
+
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """Do it to its end. When this is cancelled, that is still waited for; what it has made is lost then."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await outlast(task)
+        raise
+
+
+class OnLoop(Generic[T]):
+    """Something that runs on a loop for a thread, which waits for it. State: its task, on the loop's thread."""
+
+    def __init__(self, work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._task: asyncio.Task[T] | None = None
+        self._over = threading.Event()
+
+        def begin() -> None:
+            self._task = loop.create_task(work)
+            self._task.add_done_callback(lambda _: self._over.set())
+
+        loop.call_soon_threadsafe(begin)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ends within so many seconds."""
+        return self._over.wait(seconds)
+
+    def end(self) -> None:
+        """Cancel it, and wait for its end."""
+
+        def cancel() -> None:
+            if self._task is not None:
+                self._task.cancel()
+
+        with suppress(RuntimeError):  # the loop is closed, and nothing runs there
+            self._loop.call_soon_threadsafe(cancel)
+            while not self.wait(_LOOK) and not self._loop.is_closed():
+                pass
+
+    def result(self) -> T:
+        """What it gave, or raised; once it is over."""
+        assert self._task is not None
+        return self._task.result()
 
 
 @asynccontextmanager

@@ -10,12 +10,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from dockc.base.aside import finished, outlast
 from dockc.base.record import Record, replace
 from dockc.base.version import BUILDKIT, VERSION
 from dockc.daemon import gateway, storage
@@ -213,7 +213,7 @@ class Control:
             over.set()
             if close is not None:
                 close()
-            await asyncio.shield(self._over(build, trace, folder, response, error, cause))
+            await finished(self._over(build, trace, folder, response, error, cause))
         return control_pb2.SolveResponse(ExporterResponse=response)
 
     async def _over(
@@ -225,7 +225,7 @@ class Control:
         error: RpcError | None,
         cause: BaseException | None,
     ) -> None:
-        """What is to be done when a build is over, however often it is cancelled meanwhile."""
+        """What is to be done when a build is over."""
         try:
             await self.builds.end(build, response, error, cause)
             await self.tracing.end(build, trace, error)
@@ -341,11 +341,7 @@ async def _unless_given_up(work: Coroutine[Any, Any, T], over: threading.Event) 
     except asyncio.CancelledError:
         over.set()
         task.cancel()
-        while not task.done():  # however often this is cancelled meanwhile
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait((task,))
-        if not task.cancelled():
-            task.exception()
+        await outlast(task)
         raise
 
 

@@ -6,11 +6,10 @@ import asyncio
 import copy
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dockc.base.aside import aside
+from dockc.base.aside import OnLoop, aside
 from dockc.base.threads import given_up, waiting
 from dockc.daemon.mirrors import Mirrors
 from dockc.errors import DockcError
@@ -117,7 +116,7 @@ class Caller:
             DockcError: what it raises; words of the client keep their details.
             Cancelled: `cancelled` was set, or the thread's work was given up.
         """
-        running = _Running(work, self._loop)
+        running = OnLoop(work, self._loop)
         with waiting():
             while not running.wait(_LOOK):
                 try:
@@ -159,42 +158,6 @@ class Caller:
         if error.code == UNAVAILABLE:
             return SessionGone(f"the client's session {self.id} has gone: {error.message}")
         return from_rpc(error)
-
-
-class _Running(Generic[T]):
-    """Something that runs on the loop for a thread. State: its task, on the loop's thread."""
-
-    def __init__(self, work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._task: asyncio.Task[T] | None = None
-        self._over = threading.Event()
-
-        def begin() -> None:
-            self._task = loop.create_task(work)
-            self._task.add_done_callback(lambda _: self._over.set())
-
-        loop.call_soon_threadsafe(begin)
-
-    def wait(self, seconds: float) -> bool:
-        """Whether it ends within so many seconds."""
-        return self._over.wait(seconds)
-
-    def end(self) -> None:
-        """Cancel it, and wait for its end."""
-
-        def cancel() -> None:
-            if self._task is not None:
-                self._task.cancel()
-
-        with suppress(RuntimeError):  # the loop is closed, and nothing runs there
-            self._loop.call_soon_threadsafe(cancel)
-            while not self.wait(_LOOK) and not self._loop.is_closed():
-                pass
-
-    def result(self) -> T:
-        """What it gave, or raised; once it is over."""
-        assert self._task is not None
-        return self._task.result()
 
 
 class Sessions:

@@ -14,6 +14,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from dockc.base.aside import OnLoop
 from dockc.base.record import replace
 from dockc.base.threads import waiting
 from dockc.errors import DockcError
@@ -40,6 +41,8 @@ _WINDOWS_PATH = r"c:\Windows\System32;c:\Windows;C:\Windows\System32\WindowsPowe
 _NO_STATUS = 255
 """Of a process that never ran."""
 _KILLED = 137
+_LOOK = 0.2
+"""Seconds between two looks whether output that nobody takes is still wanted."""
 _WAITING = 64
 _LAST_SIGNAL = 31
 """The executor's helper passes on no real-time signals: it is told of the others by them."""
@@ -221,7 +224,7 @@ class Process:
             RpcError: a signal that cannot be sent.
         """
         match message.WhichOneof("Input"):
-            case "File" if message.File.Fd == 0 and not self.over.is_set():
+            case "File" if message.File.Fd == 0 and 0 in self._init.Fds and not self.over.is_set():
                 if message.File.Data:
                     await self._input.put(message.File.Data)
                 if message.File.EOF:
@@ -277,6 +280,8 @@ class Process:
             answer.Error.code, answer.Error.message = error.code, error.message
         finally:
             self.over.set()
+            while not self._input.empty():  # so that whoever waits for room in it goes on
+                self._input.get_nowait()
             self._container.ended(self)
         for number in self._init.Fds:
             if number:
@@ -323,12 +328,13 @@ class Process:
         def take(data: bytes) -> None:
             if not wanted or self._cancelled.is_set():
                 return
-            sending = asyncio.run_coroutine_threadsafe(
-                self._send(File=gateway_pb2.FdMessage(Fd=number, Data=data)), self._loop
-            )
+            sending = OnLoop(self._send(File=gateway_pb2.FdMessage(Fd=number, Data=data)), self._loop)
+            while not sending.wait(_LOOK):
+                if self._given_up:  # whoever does not read it shall not hold up the end
+                    sending.end()
             try:
                 sending.result()
-            except RpcError:
+            except (RpcError, asyncio.CancelledError):
                 self._cancelled.set()
 
         return take

@@ -275,9 +275,11 @@ class Engine:
                         }
                         response = {**own, **response}
                 finally:
-                    if misses is not None:
-                        await misses.end()
-                    bridge.close()
+                    try:
+                        if misses is not None:
+                            await misses.end()
+                    finally:
+                        bridge.close()
                 sizes = await work.blocking(partial(_sizes, work, job)) if request.measure else {}
         finally:
             seen.close()

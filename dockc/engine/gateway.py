@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dockc.base.aside import finished
 from dockc.base.record import replace
 from dockc.engine.bridge import LeftRef, Result
 from dockc.engine.reading import Stat, read_dir, read_file, stat_file
@@ -80,6 +81,7 @@ class Gateway:
         self._names: dict[int, str] = {}  # by identity of those in `_refs`
         self._containers: dict[str, Container] = {}
         self._left: dict[str, Ref] = {}
+        self._closed = False
 
     def name(self, ref: Ref | None) -> str:
         """The id of a file system; "" is the empty one."""
@@ -259,6 +261,8 @@ class Gateway:
         """Mount file systems that processes may run in."""
         from dockc.engine.containers import Container
 
+        if self._closed:
+            raise RpcError("the build has its result already", code=INVALID_ARGUMENT)
         if request.ContainerID in self._containers:
             raise RpcError(f"container {request.ContainerID} exists", code=ALREADY_EXISTS)
         made = self._containers[request.ContainerID] = Container(self.bridge, self.find, request)
@@ -300,7 +304,11 @@ class Gateway:
         return gateway_pb2.StatFileResponse(stat=to_stat(found, name=_name_of(request.Path)))
 
     async def close(self) -> None:
-        """The build is over for whoever asked here: release what was not released."""
+        """The build is over for whoever asked here: release what was not released, whatever is cancelled meanwhile."""
+        self._closed = True
+        await finished(self._release_all())
+
+    async def _release_all(self) -> None:
         while self._containers:
             await self._containers.popitem()[1].close()
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.aside import outlast
 from dockc.base.threads import waiting
 from dockc.engine.bridge import CONFIG, Result
 from dockc.engine.gateway import Gateway, answers, own_workers
@@ -207,8 +208,7 @@ async def _run(gateway: Gateway, ref: Ref, spec: ExecSpec, mounts: tuple[Resolve
         if channel is not None:
             channel.shut()
         os.close(to_read)
-        if not running.done():
-            await asyncio.gather(running, return_exceptions=True)
+        await outlast(running)  # it closes what it writes to
     if gateway.returned.done() and gateway.returned.exception() is not None:
         gateway.returned.result()
     text = said.decode("utf-8", "replace").strip()

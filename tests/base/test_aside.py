@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from dockc.base.aside import aside, entered
+from dockc.base.aside import aside, entered, finished
 
 
 class _Slow:
@@ -136,3 +136,22 @@ def test_what_is_cancelled_at_its_good_end_ends_well() -> None:
         return log
 
     assert asyncio.run(run()) == ["whole"]
+
+
+def test_what_is_to_be_finished_is() -> None:
+    async def run() -> None:
+        done = asyncio.Event()
+
+        async def work() -> None:
+            await asyncio.sleep(0.05)
+            done.set()
+
+        task = asyncio.ensure_future(finished(work()))
+        for _ in range(3):
+            await asyncio.sleep(0)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert done.is_set()
+
+    asyncio.run(run())

@@ -274,3 +274,42 @@ def test_a_container_that_ends_while_it_is_made(tmp_path: Path, monkeypatch: pyt
     run(tmp_path, story)
     assert closed == known
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text(), "nothing is mounted any more"
+
+
+@pytest.mark.parametrize("fds", [(0, 1), (1,)])
+def test_input_that_nobody_reads_holds_up_nothing(tmp_path: Path, fds: tuple[int, ...]) -> None:
+    """More of it than is kept for a process that ends without it."""
+
+    async def story(client: Channel) -> None:
+        await container(client)
+        _, said, left = await talk(
+            client, start("echo begun; sleep 0.2", fds=fds), *[written(bytes(32 << 10), end=False) for _ in range(200)]
+        )
+        assert (said[1], left.Code) == (b"begun\n", 0)
+
+    run(tmp_path, story)
+
+
+def test_a_container_is_released_whoever_does_not_read_its_output(tmp_path: Path) -> None:
+    async def story(client: Channel) -> None:
+        await container(client)
+        call = client.call(SERVICE + "ExecProcess")
+        await call.send(start("while printf %065536d 0; do :; done", fds=(1,)))
+        while call.untaken < 7 << 20:  # and the rest of its window is too small for one more
+            await asyncio.sleep(0.01)
+        asked = gateway_pb2.ReleaseContainerRequest(ContainerID="c")
+        with pytest.raises(RpcError, match="context canceled"):
+            await client.unary(SERVICE + "ReleaseContainer", asked.SerializeToString())
+        call.cancel()
+
+    run(tmp_path, story)
+
+
+def test_no_container_is_made_once_the_build_has_its_result() -> None:
+    async def main() -> None:
+        gateway = Gateway(None, ())  # type: ignore[arg-type]
+        await gateway.close()
+        with pytest.raises(RpcError, match="has its result"):
+            await gateway.new_container(gateway_pb2.NewContainerRequest(ContainerID="late"))
+
+    asyncio.run(main())
