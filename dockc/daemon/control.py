@@ -52,7 +52,10 @@ SERVICE = "/moby.buildkit.v1.Control/"
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
 BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
 _TRIM = 25
-"""Builds after which memory that they had is given back, once none runs."""
+_GROWN = 128 << 20
+"""Builds, or bytes more than the last time, after which memory that they had is given back, once none runs."""
+_SETTLED = 1.0
+"""Seconds after a build until nobody holds any more what it had."""
 _CLIENT = frozenset(("local", "tar", "oci", "docker"))
 _EPOCH = "build-arg:SOURCE_DATE_EPOCH"
 
@@ -84,7 +87,8 @@ class Control:
         self.engine, self.sessions, self.facts, self.builds = engine, sessions, facts, builds
         self.tracing = Tracing(builds.keep_trace)
         self._tokens = Tokens()
-        self._untrimmed = 0
+        self._untrimmed, self._resident = 0, _resident()
+        self._trimming: asyncio.Task[None] | None = None
         self._root = root
 
     def handlers(self) -> dict[str, Handler]:
@@ -232,9 +236,20 @@ class Control:
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, True)
         self._untrimmed += 1
-        if self._untrimmed >= _TRIM and not self.builds.running:
-            self._untrimmed = 0
-            await asyncio.to_thread(_give_back)
+        if self._trimming is None:
+            self._trimming = asyncio.create_task(self._trim())
+
+    async def _trim(self) -> None:
+        """Give memory of builds back, once what the last one had is held by nobody any more."""
+        try:
+            await asyncio.sleep(_SETTLED)
+            grown = _resident() - self._resident > _GROWN
+            if (grown or self._untrimmed >= _TRIM) and not self.builds.running:
+                self._untrimmed = 0
+                await asyncio.to_thread(_give_back)
+                self._resident = _resident()
+        finally:
+            self._trimming = None
 
     async def _status(self, call: Call) -> None:
         request = await only(call, control_pb2.StatusRequest)
@@ -361,6 +376,14 @@ def _give_back() -> None:
     """
     gc.collect()
     syscalls.trim_memory()
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has (proc_pid_statm(5)); 0 where nobody says."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def _now() -> str:

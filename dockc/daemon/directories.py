@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,7 +47,9 @@ class ClientDirectory:
     def key(self) -> str:
         """The client's own key for its files, or who it is: the same in its next build."""
         caller = self._caller
-        return f"{caller.shared_key or (f'peer {caller.peer}' if caller.peer else caller.id)}:{self._name}"
+        if caller.shared_key:
+            return _key("key", caller.shared_key, self._name)
+        return _key("peer", caller.peer, self._name) if caller.peer else _key("session", caller.id, self._name)
 
     def read(self, path: str) -> bytes:
         """See `Directory.read`."""
@@ -119,7 +122,8 @@ class ClientDirectory:
         outline: Outline | None = None,
     ) -> Iterator[Path]:
         caller = self._caller
-        key = f"{caller.shared_key or caller.id}:{self._name}:{question}"
+        owner = ("key", caller.shared_key) if caller.shared_key else ("session", caller.id)
+        key = _key(*owner, self._name, question)
         with self._mirrors.locked(key, "" if caller.shared_key else caller.id, self._name) as path:
             caller.wait(self._sync(path, wanted, report, compare, outline), cancelled)
             yield path
@@ -169,9 +173,14 @@ class _Sending:
         return self._caller.wait(self._work(target), self._cancelled)
 
 
+def _key(*parts: str) -> str:
+    """One text of several, of which a client chooses some: no other ones give the same, nor does any path."""
+    return "client " + json.dumps(parts)
+
+
 def _encoded(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
-    """Metadata of a list; percent-encoded where a value is no plain text."""
-    if all(value.isascii() and value.isprintable() for value in values):
+    """Metadata of a list; percent-encoded where a value is no plain text, or has space around it."""
+    if all(value.isascii() and value.isprintable() and value == value.strip() for value in values):
         return [(name, value) for value in values]
     from urllib.parse import quote
 

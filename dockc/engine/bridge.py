@@ -118,6 +118,28 @@ class Nested:
             self._count -= 1
 
 
+class Graphs:
+    """How large the graphs of one build are that are loaded: all are held until it ends. Mutable: the bytes."""
+
+    MOST = 256 << 20
+    EACH = 4096
+    """Bytes that a graph takes besides, about."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def add(self, definition: Definition) -> None:
+        """One more.
+
+        Raises:
+            DockcError: they are larger than may be.
+        """
+        files = definition.source.infos if definition.source is not None else ()
+        self._size += self.EACH + sum(len(data) for _, data in definition.ops) + sum(len(one.data) for one in files)
+        if self._size > self.MOST:
+            raise DockcError(f"the graphs of this build are larger than {self.MOST} bytes")
+
+
 class Bridge:
     """One build as its frontend sees it.
 
@@ -155,6 +177,7 @@ class Bridge:
         self.imports: list[tuple[ImportedKeys, Imported]] = []
         self.join_cache: Callable[[CacheEntry], Awaitable[None]] | None = None
         self._refs: list[Ref] = []
+        self._graphs = Graphs()
         self.nested = Nested()
 
     # --- solve ----------------------------------------------------------------------------------------
@@ -188,7 +211,7 @@ class Bridge:
     def asked(self, request: BuildRequest) -> Bridge:
         """The same build, asked for something else."""
         other = Bridge(self.work, request, self.session, self._job, self.steps, self.client, self._find)
-        other._refs, other.nested = self._refs, self.nested
+        other._refs, other._graphs, other.nested = self._refs, self._graphs, self.nested
         return other
 
     @asynccontextmanager
@@ -259,6 +282,7 @@ class Bridge:
 
         if not definition.ops:
             return None
+        self._graphs.add(definition)
         if self.judges:
             definition = await self._judged(definition)
         ref = Ref(definition, await self.work.blocking(read))

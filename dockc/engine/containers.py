@@ -43,7 +43,10 @@ _NO_STATUS = 255
 _KILLED = 137
 _LOOK = 0.2
 """Seconds between two looks whether output that nobody takes is still wanted."""
-_WAITING = 64
+_INPUT = 16 << 20
+"""Bytes of input for the processes of one build that they have not read."""
+_PIECE = 256
+"""Bytes that each piece of it takes besides."""
 _LAST_SIGNAL = 31
 """The executor's helper passes on no real-time signals: it is told of the others by them."""
 _WINDOW = 0xFFFF
@@ -61,10 +64,38 @@ class _Surroundings:
         """Nobody watches."""
 
 
+class Room:
+    """What processes of one build may be sent before they read it. Mutable: the bytes that wait."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._there = asyncio.Event()
+        self._there.set()
+
+    def add(self, size: int) -> None:
+        """A piece of input that waits."""
+        self._change(size + _PIECE)
+
+    def remove(self, size: int) -> None:
+        """A piece that was read, or that nobody will read."""
+        self._change(-size - _PIECE)
+
+    def _change(self, size: int) -> None:
+        self._waiting += size
+        if self._waiting < _INPUT:
+            self._there.set()
+        else:
+            self._there.clear()
+
+    async def there(self) -> None:
+        """Wait until more may come."""
+        await self._there.wait()
+
+
 class Container:
     """File systems, mounted until the container is closed; `find` knows those of the build by their ids.
 
-    Mutable: `processes`, those that run; `_first`, the one with which all others end.
+    Mutable: `processes`, those that run; `_first`, the one with which all others end; `_closed`.
     """
 
     def __init__(
@@ -82,7 +113,7 @@ class Container:
         """Make what is mounted, and mount it.
 
         Raises:
-            DockcError: a step failed, a secret is missing, an entitlement is.
+            DockcError: a step failed, a secret is missing, an entitlement is; it was closed meanwhile.
         """
         bridge = self.bridge
         used: list[Ref] = []
@@ -121,7 +152,7 @@ class Container:
                 other.kill()
 
     async def close(self) -> None:
-        """End the processes and give the file systems up; may be called again."""
+        """End the processes and give the file systems up; may be called again, and while it is opened."""
         self._closed = True
         for process in self.processes:
             process.cancel()
@@ -197,11 +228,11 @@ class Container:
 class Process:
     """One process, and what goes between it and the frontend."""
 
-    def __init__(self, container: Container, name: str, init: gateway_pb2.InitMessage, call: Call) -> None:
-        self._container, self._name, self._init, self._call = container, name, init, call
+    def __init__(self, container: Container, name: str, init: gateway_pb2.InitMessage, call: Call, room: Room) -> None:
+        self._container, self._name, self._init, self._call, self._room = container, name, init, call, room
         self._loop = asyncio.get_running_loop()
         self._cancelled = threading.Event()
-        self._input: asyncio.Queue[bytes | None] = asyncio.Queue(_WAITING)
+        self._input: asyncio.Queue[bytes | None] = asyncio.Queue()  # as much as there is room for
         self.over = asyncio.Event()
         self._given_up = False
         self._running: Running | None = None
@@ -217,7 +248,7 @@ class Process:
         self._given_up = True
         self._cancelled.set()
 
-    async def take(self, message: gateway_pb2.ExecMessage) -> None:
+    def take(self, message: gateway_pb2.ExecMessage) -> None:
         """Something from the frontend.
 
         Raises:
@@ -226,9 +257,10 @@ class Process:
         match message.WhichOneof("Input"):
             case "File" if message.File.Fd == 0 and 0 in self._init.Fds and not self.over.is_set():
                 if message.File.Data:
-                    await self._input.put(message.File.Data)
+                    self._room.add(len(message.File.Data))
+                    self._input.put_nowait(message.File.Data)
                 if message.File.EOF:
-                    await self._input.put(None)
+                    self._input.put_nowait(None)
             case "Signal":
                 number = _signal(message.Signal.Name)
                 if number == signal.SIGKILL:
@@ -280,8 +312,9 @@ class Process:
             answer.Error.code, answer.Error.message = error.code, error.message
         finally:
             self.over.set()
-            while not self._input.empty():  # so that whoever waits for room in it goes on
-                self._input.get_nowait()
+            while not self._input.empty():  # so that whoever waits for room goes on
+                if (data := self._input.get_nowait()) is not None:
+                    self._room.remove(len(data))
             self._container.ended(self)
         for number in self._init.Fds:
             if number:
@@ -315,7 +348,10 @@ class Process:
     async def _feed(self, writing: int) -> None:
         try:
             while (data := await self._input.get()) is not None:
-                await self._container.bridge.work.blocking(partial(_all_of, writing, data))
+                try:
+                    await self._container.bridge.work.blocking(partial(_all_of, writing, data))
+                finally:
+                    self._room.remove(len(data))
         except BrokenPipeError:
             pass
         finally:
@@ -343,8 +379,8 @@ class Process:
         await self._call.send(gateway_pb2.ExecMessage(ProcessID=self._name, **message).SerializeToString())  # type: ignore[arg-type]
 
 
-async def serve(container: Callable[[str], Container], call: Call) -> None:
-    """The processes of one call; `container` knows the containers by their ids.
+async def serve(container: Callable[[str], Container], call: Call, room: Room) -> None:
+    """The processes of one call; `container` knows the containers by their ids, `room` is that of the build.
 
     Raises:
         RpcError: a message that makes no sense, or asks for what is not there.
@@ -353,13 +389,16 @@ async def serve(container: Callable[[str], Container], call: Call) -> None:
     running: list[asyncio.Task[None]] = []
     call.start()
     try:
-        while (data := await call.receive()) is not None:
+        while True:
+            await room.there()
+            if (data := await call.receive()) is None:
+                break
             message = parsed(data, gateway_pb2.ExecMessage)
             known = processes.get(message.ProcessID)
             if known is not None:
-                await known.take(message)
+                known.take(message)
             elif message.WhichOneof("Input") == "Init":
-                made = Process(container(message.Init.ContainerID), message.ProcessID, message.Init, call)
+                made = Process(container(message.Init.ContainerID), message.ProcessID, message.Init, call, room)
                 processes[message.ProcessID] = made
                 running.append(asyncio.create_task(made.run()))
             else:

@@ -97,8 +97,10 @@ def platforms_of(metadata: Mapping[str, bytes]) -> tuple[tuple[str, Platform], .
     try:
         listed = (json.loads(data) or {}).get("Platforms") or [] if data else []
         found = tuple((str(one.get("ID") or ""), _platform(one.get("Platform") or {})) for one in listed)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DockcError(f"failed to parse platforms passed to exporter: {error}") from None
+    except RecursionError:
+        raise DockcError("failed to parse platforms passed to exporter: nested too deeply") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DockcError("failed to parse platforms passed to exporter: they are no list of platforms") from None
     if not found:
         raise DockcError("invalid empty platforms index for exporter")
     for key, platform in found:
@@ -167,10 +169,15 @@ def _of(metadata: Mapping[str, bytes], name: str, key: str) -> bytes:
 
 
 def _epoch(data: bytes) -> int | None:
-    try:
-        return int(data) if data else None
-    except ValueError:
-        raise DockcError(f"invalid {EPOCH}: {data.decode('utf-8', 'replace')}") from None
+    text = data.decode("utf-8", "replace")
+    if not text:
+        return None
+    from dockc.runtime.exporter.options import epoch_of
+
+    found = epoch_of(text)
+    if found is None:
+        raise DockcError(f"invalid {EPOCH}: {text[:100]}")
+    return found
 
 
 def empty_config(platform: Platform) -> bytes:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from dockc.engine.bridge import Bridge, Ref
-    from dockc.engine.containers import Container
+    from dockc.engine.containers import Container, Room
     from dockc.engine.policy import Policy
     from dockc.llb.definition import Definition
     from dockc.runtime.refs.ref import ImmutableRef
@@ -82,6 +82,7 @@ class Gateway:
         self._containers: dict[str, Container] = {}
         self._left: dict[str, Ref] = {}
         self._closed = False
+        self._room: Room | None = None
 
     def name(self, ref: Ref | None) -> str:
         """The id of a file system; "" is the empty one."""
@@ -257,6 +258,13 @@ class Gateway:
             raise RpcError(f"container details for {key} not found", code=NOT_FOUND)
         return self._containers[key]
 
+    async def processes(self, call: Call) -> None:
+        """Processes in containers, as long as the call goes."""
+        from dockc.engine.containers import Room, serve
+
+        self._room = self._room or Room()
+        await serve(self.container, call, self._room)
+
     async def new_container(self, request: gateway_pb2.NewContainerRequest) -> Message:
         """Mount file systems that processes may run in."""
         from dockc.engine.containers import Container
@@ -431,9 +439,7 @@ def answers(gateway: Callable[[Call], Awaitable[Gateway]]) -> dict[str, Handler]
         return handle
 
     async def processes(call: Call) -> None:
-        from dockc.engine.containers import serve
-
-        await serve((await gateway(call)).container, call)
+        await (await gateway(call)).processes(call)
 
     found = {
         "Ping": of(gateway_pb2.PingRequest, Gateway.ping),

@@ -280,8 +280,8 @@ class _Exchange:
 def _packet(message: bytes) -> session_pb2.Packet:
     try:
         return session_pb2.Packet.FromString(message)
-    except DecodeError as exc:
-        raise BadTree(f"broken packet: {exc}") from None
+    except DecodeError:
+        raise BadTree("broken packet") from None
 
 
 def data_of(message: bytes) -> tuple[int, bytes] | None:

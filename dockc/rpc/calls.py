@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -17,6 +18,7 @@ from dockc.rpc.status import (
     CANCELLED,
     DEADLINE_EXCEEDED,
     INTERNAL,
+    INVALID_ARGUMENT,
     RESOURCE_EXHAUSTED,
     UNAVAILABLE,
     UNIMPLEMENTED,
@@ -38,6 +40,7 @@ _log = logging.getLogger(__name__)
 _FLUSH = 1 << 20
 _UNREAD = 32 << 20
 """Bytes that are sent on top of what a peer does not read; these are answers to what it goes on to ask for."""
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _ANSWER = ((":status", "200"), ("content-type", "application/grpc"), ("grpc-accept-encoding", "identity"))
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
@@ -431,8 +434,11 @@ class Channel(Connection):
         """Open a call.
 
         Raises:
-            RpcError: the connection is closing.
+            RpcError: the connection is closing, or a value cannot be a header: the peer would end the connection.
         """
+        for key, value in metadata:
+            if not value.isprintable() and _CONTROL.search(value):
+                raise RpcError(f"{key} has control characters: {value[:100]!r}", code=INVALID_ARGUMENT)
         headers = [
             (":method", "POST"), (":scheme", self.scheme), (":path", path), (":authority", self.authority), ("te", "trailers"),
             ("content-type", "application/grpc"), ("user-agent", "dockc"), ("grpc-accept-encoding", "identity"),
@@ -592,5 +598,5 @@ def parsed(data: bytes, kind: type[Q]) -> Q:
 
     try:
         return kind.FromString(data)
-    except DecodeError as exc:
-        raise RpcError(f"broken {kind.__name__}: {exc}", code=INTERNAL) from None
+    except DecodeError:
+        raise RpcError(f"broken {kind.__name__}", code=INTERNAL) from None

@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from h2.utilities import HeaderValidationFlags, validate_headers
-from hpack import Decoder, Encoder, HeaderTuple
+from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
+from hpack.exceptions import HPACKDecodingError, InvalidTableSizeError, OversizedHeaderListError
+from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 REQUEST, RESPONSE, TRAILERS, LATER = (
@@ -28,6 +30,14 @@ _MOST = 64
 _BLOCK, _LIST = 512, 16384
 """Bytes of a block, and of its headers, beyond which it is not."""
 _TABLE = 4096
+_FIELDS = 100_000
+"""Headers of one block, at most: each takes a microsecond or two, in which nobody else has his turn."""
+_UPDATES = 1000
+"""Sizes of the table that one block may wish for; two would do, but hpack's encoder writes all that there were."""
+_OVERHEAD = 32
+"""Bytes that a header counts besides its own (RFC 7541, 4.1)."""
+_DIGITS = 5
+"""Bytes that a number goes on at most, as in the library."""
 _FIELD = 200
 """Bytes that a field takes besides its name and value: a pair and two texts."""
 
@@ -120,10 +130,12 @@ class Block:
         """
         found = self._texts.get(kind)
         if found is None:
-            checked: Iterable[Any] = validate_headers(self.headers, kind)
+            # Space around a value breaks HTTP's rules, but Go's gRPC sends file names as they are.
+            bare = [one.__class__(one[0], bytes(one[1]).strip(b" \t")) for one in self.headers]
+            checked: Iterable[Any] = validate_headers(bare, kind)
             found = self._texts[kind] = tuple(
                 (bytes(key).decode("utf-8", "replace"), bytes(value).decode("utf-8", "replace"))
-                for key, value in checked
+                for (key, value), _ in zip(self.headers, checked, strict=True)
             )
         return list(found)
 
@@ -161,10 +173,70 @@ class BlockDecoder(Decoder):
         else:
             self._known.clear()
         self._changes = self._table.changes
-        headers = list(super().decode(key, raw=True))
+        headers = self._read(key)
         self.block = Block(headers)
         if self._table.changes == self._changes and len(key) <= _BLOCK and self.block.size <= _LIST:
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[key] = self.block
         return headers
+
+    def _read(self, data: bytes) -> list[HeaderTuple]:
+        """The library's own way copies all that is left of a block at each literal (RFC 7541, 6)."""
+        headers: list[HeaderTuple] = []
+        table, at, updates, left = self._table, 0, 0, self.max_header_list_size
+        while at < len(data):
+            first = data[at]
+            if first & 0xE0 == 0x20:  # the table is to be of another size (4.2)
+                size, at = _integer(data, at, 5)
+                updates += 1
+                if headers or updates > _UPDATES:
+                    raise HPACKDecodingError("Table size update not at the start of the block")
+                if size > self.max_allowed_table_size:
+                    raise InvalidTableSizeError("Encoder exceeded max allowable table size")
+                self.header_table_size = size
+                continue
+            if first & 0x80:
+                index, at = _integer(data, at, 7)
+                header = HeaderTuple(*table.get_by_index(index))
+            else:
+                index, at = _integer(data, at, 6 if first & 0x40 else 4)
+                name, at = _text(data, at) if not index else (bytes(table.get_by_index(index)[0]), at)
+                value, at = _text(data, at)
+                header = NeverIndexedHeaderTuple(name, value) if first & 0xF0 == 0x10 else HeaderTuple(name, value)
+                if first & 0x40:
+                    table.add(name, value)
+            headers.append(header)
+            left -= len(header[0]) + len(header[1]) + _OVERHEAD
+            if left < 0 or len(headers) > _FIELDS:
+                raise OversizedHeaderListError("more headers than are taken")
+        self._assert_valid_table_size()
+        return headers
+
+
+def _integer(data: bytes, at: int, bits: int) -> tuple[int, int]:
+    """A number in the last bits of a byte and those that follow, and where it ends (RFC 7541, 5.1)."""
+    most = (1 << bits) - 1
+    found, at = data[at] & most, at + 1
+    if found < most:
+        return found, at
+    for shift in range(0, _DIGITS * 7, 7):
+        if at >= len(data):
+            break
+        byte, at = data[at], at + 1
+        found += (byte & 127) << shift
+        if byte < 128:
+            return found, at
+    raise HPACKDecodingError("a number without an end")
+
+
+def _text(data: bytes, at: int) -> tuple[bytes, int]:
+    """A text, and where it ends (5.2)."""
+    if at >= len(data):
+        raise HPACKDecodingError("Truncated header block")
+    coded = data[at] & 0x80
+    size, at = _integer(data, at, 7)
+    if size > len(data) - at:
+        raise HPACKDecodingError("Truncated header block")
+    found = data[at : at + size]
+    return decode_huffman(found) if coded else found, at + size

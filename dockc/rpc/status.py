@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote
 
 from dockc.errors import DockcError
@@ -26,6 +26,10 @@ INTERNAL = 13
 UNAVAILABLE = 14
 UNAUTHENTICATED = 16
 
+_MOST_WORDS = 1 << 18
+"""Characters of a message that go into trailers: coded they are three times as many at most."""
+_MOST_DETAILS = 4 << 20
+"""Bytes of details. Peers take 16 MB of headers (grpc-go's own limit), and end the connection when more comes."""
 #: Printable ASCII but the percent sign goes as it is.
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _OF_RESET = {0: UNKNOWN, 7: UNAVAILABLE, 8: CANCELLED, 11: RESOURCE_EXHAUSTED}
@@ -71,11 +75,13 @@ class RpcError(DockcError):
 
 
 def trailers_of(code: int, message: str = "", details: Iterable[tuple[str, bytes]] = ()) -> list[tuple[str, str]]:
-    """The trailers that carry a status."""
+    """The trailers that carry a status: of a message that no peer would take the beginning, of details those that fit."""
     found = [("grpc-status", str(code))]
+    if len(message) > _MOST_WORDS:
+        message = f"{message[:_MOST_WORDS]}... ({len(message)} characters)"
     if message:
         found.append(("grpc-message", quote(message.encode("utf-8", "replace"), safe=_PLAIN)))
-    details = tuple(details)
+    details = tuple(_fitting(details))
     if details:
         from dockc.rpc.pb import common_pb2
 
@@ -84,6 +90,14 @@ def trailers_of(code: int, message: str = "", details: Iterable[tuple[str, bytes
             status.details.add(type_url=url, value=value)
         found.append(("grpc-status-details-bin", base64.b64encode(status.SerializeToString()).decode().rstrip("=")))
     return found
+
+
+def _fitting(details: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    left = _MOST_DETAILS
+    for url, value in details:
+        if len(url) + len(value) <= left:
+            left -= len(url) + len(value)
+            yield url, value
 
 
 def no_answer(headers: Iterable[tuple[str, str]]) -> RpcError | None:

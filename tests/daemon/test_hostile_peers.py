@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,25 @@ def test_secrets_that_lie(daemon: Daemon) -> None:
     step = execution(ops.Mount(dest="/", input=0, output=0), mount)
     for handler in (unary(session_pb2.GetSecretRequest, large), broken, nothing):
         assert refused(daemon, step, secrets=handler)
+
+
+def test_a_secret_is_in_no_error(daemon: Daemon) -> None:
+    async def give(request: session_pb2.GetSecretRequest, _: Call) -> session_pb2.GetSecretResponse:
+        return session_pb2.GetSecretResponse(data=b"hunter2")
+
+    step = execution(secretenv=[ops.SecretEnv(ID="x", name="")])
+    message = refused(daemon, step, secrets=unary(session_pb2.GetSecretRequest, give))
+    assert "without a name" in message
+    assert "hunter2" not in message
+
+
+def test_names_that_cannot_be_headers(daemon: Daemon) -> None:
+    async def never(call: Call) -> None:
+        raise AssertionError
+
+    assert "dir-name has control characters" in refused(
+        daemon, llb.local("a\r\nb: c").marshal().to_bytes(), files=never
+    )
 
 
 def test_a_client_that_takes_no_more_is_waited_for_alone(daemon: Daemon) -> None:
@@ -342,6 +362,201 @@ def test_containers_that_make_no_sense(daemon: Daemon) -> None:
         ("ReleaseContainer", gateway_pb2.ReleaseContainerRequest(ContainerID="a")),
     )
     assert all(told)
+
+
+async def containers(bridge: Bridge, *names: str) -> gateway_pb2.Result:
+    """Containers on a shell's root, which is the result."""
+    found = await bridge.solve(gateway_pb2.SolveRequest(Definition=shell(), Evaluate=True))
+    for name in names:
+        mount = ops.Mount(dest="/", resultID=found.ref.id, output=-1).SerializeToString()
+        request = gateway_pb2.NewContainerRequest(ContainerID=name, Mounts=[mount])
+        await bridge._remote.channel.unary(SERVICE + "NewContainer", request.SerializeToString(), bridge._metadata)
+    return found
+
+
+def begun(name: str, script: str, **meta: Any) -> bytes:
+    """The message that begins a process whose input comes with the call."""
+    told = ops.Meta(**{"args": ["/bin/sh", "-c", script], "cwd": "/"} | meta).SerializeToString()
+    init = gateway_pb2.InitMessage(ContainerID=name, Meta=told, Fds=[0, 1])
+    return gateway_pb2.ExecMessage(ProcessID="p", Init=init).SerializeToString()
+
+
+def piece(data: bytes, *, last: bool = False) -> bytes:
+    return gateway_pb2.ExecMessage(ProcessID="p", File=gateway_pb2.FdMessage(Data=data, EOF=last)).SerializeToString()
+
+
+def test_input_that_nobody_reads_waits_at_its_sender(daemon: Daemon) -> None:
+    before = resident_set(daemon)
+
+    async def drive(bridge: Bridge) -> gateway_pb2.Result:
+        found = await containers(bridge, "a", "b")
+        call = bridge._remote.channel.call(SERVICE + "ExecProcess", bridge._metadata)
+        await call.send(begun("a", "sleep 100"))
+
+        async def send() -> None:
+            for _ in range(100):
+                await call.send(piece(bytes(8 << 20)))
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(send(), 3)
+        assert resident_set(daemon) - before < 200
+        call.cancel()
+        # Who reads gets everything, of another call of the same build.
+        call = bridge._remote.channel.call(SERVICE + "ExecProcess", bridge._metadata)
+        await call.send(begun("b", "wc -c"))
+        for _ in range(10):
+            await call.send(piece(bytes(4 << 20)))
+        await call.send(piece(b"", last=True))
+        call.end()
+        said = b""
+        while (data := await call.receive()) is not None:
+            said += gateway_pb2.ExecMessage.FromString(data).File.Data
+        assert said.strip() == str(40 << 20).encode()
+        return found
+
+    asyncio.run(build(daemon, drive=drive))
+    well(daemon)
+
+
+def mounted(daemon: Daemon) -> int:
+    return len(Path(f"/proc/{daemon.process.pid}/mountinfo").read_text().splitlines())
+
+
+def test_a_container_that_comes_after_the_result_is_not_mounted(daemon: Daemon) -> None:
+    class Late(Receiver):
+        """Takes the output once containers have been asked for."""
+
+        def __init__(self) -> None:
+            self.asked = asyncio.Event()
+
+        async def receive(self, call: Call) -> None:
+            call.start()
+            await self.asked.wait()
+            while await call.receive_all() is not None:
+                pass
+
+    before = mounted(daemon)
+    said: list[str] = []
+
+    async def go() -> None:
+        late = Late()
+
+        async def drive(bridge: Bridge) -> gateway_pb2.Result:
+            large = llb.scratch().file(llb.mkfile("/large", os.urandom(20 << 20))).marshal().to_bytes()
+            found = await bridge.solve(gateway_pb2.SolveRequest(Definition=large, Evaluate=True))
+            result = gateway_pb2.ReturnRequest(result=gateway_pb2.Result(ref=found.ref)).SerializeToString()
+            await bridge._remote.channel.unary(SERVICE + "Return", result, bridge._metadata)
+            for number in range(200):
+                try:
+                    await containers(bridge, f"late{number}")
+                except DockcError as error:
+                    said.append(error.message)
+                    break
+            late.asked.set()
+            return found
+
+        await build(daemon, drive=drive, exports=[Export("tar", {}, late)])
+
+    asyncio.run(go())
+    assert said == ["the build has its result already"]
+    assert mounted(daemon) == before
+
+
+def test_a_container_that_is_released_while_it_is_opened(daemon: Daemon) -> None:
+    before = mounted(daemon)
+
+    async def drive(bridge: Bridge) -> gateway_pb2.Result:
+        found = await containers(bridge)
+        mount = ops.Mount(dest="/", resultID=found.ref.id, output=-1).SerializeToString()
+        for number in range(20):
+            made = gateway_pb2.NewContainerRequest(ContainerID=f"{number}", Mounts=[mount]).SerializeToString()
+            gone = gateway_pb2.ReleaseContainerRequest(ContainerID=f"{number}").SerializeToString()
+            asked = [("NewContainer", made), ("ReleaseContainer", gone)]
+            calls = (bridge._remote.channel.unary(SERVICE + name, data, bridge._metadata) for name, data in asked)
+            opened, released = await asyncio.gather(*calls, return_exceptions=True)
+            assert released == b""
+            assert opened == b"" or "the container was released while it was made" in str(opened)
+            opening = asyncio.ensure_future(
+                bridge._remote.channel.unary(SERVICE + "NewContainer", made, bridge._metadata)
+            )
+            await asyncio.sleep(number / 2000)
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+        return found
+
+    asyncio.run(build(daemon, drive=drive))
+    assert mounted(daemon) == before
+
+
+@pytest.mark.parametrize("more", [{"cwd": "/a\0b"}, {"args": ["/bin/sh\0"]}, {"hostname": "a\0b"}])
+def test_a_zero_byte_in_what_a_process_is(daemon: Daemon, more: dict[str, Any]) -> None:
+    async def drive(bridge: Bridge) -> gateway_pb2.Result:
+        found = await containers(bridge, "a")
+        call = bridge._remote.channel.call(SERVICE + "ExecProcess", bridge._metadata)
+        await call.send(begun("a", "true", **more))
+        call.end()
+        said = ""
+        while (data := await call.receive()) is not None:
+            said += gateway_pb2.ExecMessage.FromString(data).Exit.Error.message
+        assert "contains a NUL byte" in said
+        return found
+
+    asyncio.run(build(daemon, drive=drive))
+    assert "contains a NUL byte" in refused(daemon, execution(meta=more))
+
+
+def test_graphs_without_end(daemon: Daemon) -> None:
+    large = llb.scratch().file(llb.mkfile("/large", bytes(60 << 20))).marshal().to_bytes()
+    before = resident_set(daemon)
+    told = asked(daemon, *[("Solve", gateway_pb2.SolveRequest(Definition=large))] * 5)
+    assert told == ["", "", "", "", f"the graphs of this build are larger than {256 << 20} bytes"]
+    for _ in range(600):  # what they took, more than 500 MB, is given back
+        if resident_set(daemon) - before < 200:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail(f"{resident_set(daemon)} MB are left of {before}")
+
+
+class Taken(Receiver):
+    """Takes an archive, and keeps nothing."""
+
+    async def receive(self, call: Call) -> None:
+        call.start()
+        while await call.receive_all() is not None:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("source.date.epoch", b"9" * 400, "invalid source.date.epoch: 999"),
+        ("source.date.epoch", b"253402300800", "invalid source.date.epoch"),
+        ("source.date.epoch", b"-99999999999999", "invalid source.date.epoch"),
+        ("source.date.epoch", "٣".encode(), "invalid source.date.epoch"),
+        ("refs.platforms", b"[" * 200_000, "nested too deeply"),
+        ("refs.platforms", b'{"Platforms":[5]}', "no list of platforms"),
+        ("refs.platforms", b"\xff", "no list of platforms"),
+        ("containerimage.config", b"[" * 200_000, "nested too deeply"),
+    ],
+)
+def test_results_that_make_no_sense(daemon: Daemon, key: str, value: bytes, words: str) -> None:
+    async def drive(bridge: Bridge) -> gateway_pb2.Result:
+        found = await bridge.solve(gateway_pb2.SolveRequest(Definition=shell()))
+        return gateway_pb2.Result(ref=found.ref, metadata={key: value})
+
+    assert words in refused(daemon, drive=drive, exports=[Export("oci", {}, Taken())])
+
+
+def test_an_error_that_no_peer_would_take_ends_its_build_and_not_the_connection(daemon: Daemon) -> None:
+    async def drive(bridge: Bridge) -> gateway_pb2.Result:
+        answer = gateway_pb2.ReturnRequest()
+        answer.error.code, answer.error.message = 2, "x" * (40 << 20)
+        await bridge._remote.channel.unary(SERVICE + "Return", answer.SerializeToString(), bridge._metadata)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    assert refused(daemon, drive=drive).startswith("xxx")
 
 
 # --- entitlements -----------------------------------------------------------------------------------------

@@ -270,6 +270,18 @@ def test_metadata_repeats_and_keeps_its_order(tmp_path: Path) -> None:
     play(tmp_path, script)
 
 
+@pytest.mark.parametrize("value", ["a\r\nb: c", "\0", "\x1b[2J", "\x7f"])
+def test_what_cannot_be_a_header_fails_its_call_and_no_other(tmp_path: Path, value: str) -> None:
+    async def script(channel: Channel) -> None:
+        with pytest.raises(RpcError, match="x-a has control characters"):
+            channel.call("/t/Told", [("x-a", value)])
+        call = channel.call("/t/Told", [("x-a", " ü ")])
+        call.end()
+        assert await call.receive() == repr([("x-a", " ü ")]).encode()
+
+    play(tmp_path, script)
+
+
 def test_an_answer_before_the_client_has_ended(tmp_path: Path) -> None:
     async def script(channel: Channel) -> None:
         call = channel.call("/t/Early")

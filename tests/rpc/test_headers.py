@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from h2.exceptions import ProtocolError
-from hpack import Decoder, Encoder
+from hpack import Decoder, Encoder, HeaderTuple
 from hpack.exceptions import HPACKError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,7 +66,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> list[None
 
 def test_what_comes_again_is_coded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     writes, reads = BlockEncoder(), BlockDecoder(1 << 20)
-    encoded, decoded = counted(monkeypatch, Encoder, "encode"), counted(monkeypatch, Decoder, "decode")
+    encoded, decoded = counted(monkeypatch, Encoder, "encode"), counted(monkeypatch, BlockDecoder, "_read")
     headers = [(b":status", b"200"), (b"content-type", b"application/grpc"), (b"a", b"b")]
     for _ in range(50):
         reads.decode(writes.encode(headers), raw=True)
@@ -96,9 +97,59 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(writes._known) <= blocks._MOST
 
 
-def test_each_kind_of_headers_is_checked() -> None:
-    from hpack import HeaderTuple
+@given(st.lists(LISTS, max_size=8), st.binary(max_size=80))
+def test_any_block_is_read_as_the_library_does(blocks_before: list[list[tuple[bytes, bytes]]], bytes_: bytes) -> None:
+    """With Huffman coding, as peers write, and with bytes that nobody meant."""
+    writes, reads, library = Encoder(), BlockDecoder(1 << 20), Decoder(1 << 20)
+    for one in blocks_before:
+        block = writes.encode(one, huffman=True)
+        assert list(reads.decode(block, raw=True)) == list(library.decode(block, raw=True))
+    try:
+        told = list(library.decode(bytes_, raw=True))
+    except HPACKError:
+        with pytest.raises(HPACKError):
+            reads.decode(bytes_, raw=True)
+    else:
+        assert list(reads.decode(bytes_, raw=True)) == told
 
+
+class Counted(bytes):
+    """Counts the bytes that are copied of it."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        if isinstance(found, bytes):
+            Counted.copied += len(found)
+        return found
+
+
+def test_a_block_is_copied_once() -> None:
+    """The library copies all that is left of a block at each literal."""
+    for count in (1000, 10_000):
+        Counted.copied = 0
+        found = BlockDecoder(1 << 24)._read(Counted(b"\x00\x01x\x01y" * count))
+        assert len(found) == count
+        assert Counted.copied == 2 * count
+
+
+def test_headers_without_end_are_refused() -> None:
+    many = b"\x40\x01a\x01b" + b"\xbe" * blocks._FIELDS
+    for block in (many, b"\x20" * 5000, b"\x7f" + b"\xff" * 100, b"\x00\x01x\x7f\xff\xff\xff\x0f"):
+        with pytest.raises(HPACKError):
+            BlockDecoder(1 << 24).decode(block, raw=True)
+    assert len(list(BlockDecoder(1 << 24).decode(many[:-1], raw=True))) == blocks._FIELDS
+
+
+def test_space_around_a_value_is_taken_as_go_sends_it() -> None:
+    block = Block([HeaderTuple(b"include-patterns", b" a file "), HeaderTuple(b"x", b" ")])
+    assert block.texts(TRAILERS) == [("include-patterns", " a file "), ("x", " ")]
+    with pytest.raises(ProtocolError):
+        Block([HeaderTuple(b"x", b"a\r\nb: c")]).texts(TRAILERS)
+
+
+def test_each_kind_of_headers_is_checked() -> None:
     block = Block([HeaderTuple(b":status", b"200"), HeaderTuple(b"a", b"\xff")])
     assert block.texts(RESPONSE) == [(":status", "200"), ("a", "\ufffd")]
     for kind in (REQUEST, TRAILERS):

@@ -29,3 +29,13 @@ def test_an_error_arrives_as_it_was_sent(code: int, message: str, details: list[
 def test_anything_that_is_heard_is_an_end(trailers: list[tuple[str, str]]) -> None:
     found = error_of(trailers)
     assert found is None or found.code != 0
+
+
+def test_no_more_is_sent_than_any_peer_takes() -> None:
+    details = [("first", b"1"), ("large", bytes(20 << 20)), ("last", b"2")]
+    found = error_of(trailers := trailers_of(2, "ä" * (50 << 20), details))
+    assert sum(len(key) + len(value) for key, value in trailers) < 8 << 20
+    assert found is not None
+    assert found.message.startswith("ää")
+    assert found.message.endswith("... (52428800 characters)")
+    assert [url for url, _ in found.details] == ["first", "last"]

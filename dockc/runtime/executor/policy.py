@@ -135,7 +135,8 @@ def environment(spec: ExecSpec, home: str) -> list[str]:
     for entry in spec.env:
         name, equals, value = entry.partition("=")
         if not equals or not name:
-            raise DockcError(f"invalid environment variable: {entry!r}")
+            # What follows the sign may be a secret.
+            raise DockcError(f"invalid environment variable: {name!r}{' without a name' if equals else ''}")
         if "\0" in entry:
             raise DockcError(f"invalid environment variable: {name}: contains a NUL byte")
         values[name] = value

@@ -47,8 +47,9 @@ def prepare(spec: ExecSpec, rootfs: Path, mounts: Sequence[ResolvedMount], state
     """
     if not spec.args:
         raise ExecutorError("no command to run")
-    if any("\0" in arg for arg in spec.args):
-        raise ExecutorError("the command contains a NUL byte")
+    for what, texts in (("command", spec.args), ("working directory", (spec.cwd,)), ("host name", (spec.hostname,))):
+        if any("\0" in text for text in texts):
+            raise ExecutorError(f"the {what} contains a NUL byte")
     ordered = sorted(mounts, key=lambda mount: policy.clean(mount.dest))
     for name in ("proc", "sys"):
         # A link here would let the image choose what the process sees as /proc.

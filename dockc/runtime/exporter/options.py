@@ -20,6 +20,7 @@ from dockc.runtime.exporter import table
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 _ANNOTATION = pattern(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
+_FIRST, _LAST = -62135596800, 253402300799
 _LEVELS = {"gzip": 9, "zstd": 22, "uncompressed": 0}
 T = TypeVar("T")
 
@@ -282,12 +283,19 @@ def _compression(attrs: Mapping[str, str]) -> Compression:
     return Compression("gzip", level, force == "" or force in _TRUE)
 
 
+def epoch_of(text: str) -> int | None:
+    """Unix seconds of a moment that an image config can name, in the years 1 to 9999; None for anything else."""
+    found = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else None
+    return found if found is not None and _FIRST <= found <= _LAST else None
+
+
 def _epoch(text: str) -> int | None:
     if not text:
         return None
-    if re.fullmatch(r"[+-]?[0-9]{1,18}", text) is None:
-        raise UsageError(f"invalid source-date-epoch: {text}")
-    return int(text)
+    found = epoch_of(text)
+    if found is None:
+        raise UsageError(f"invalid source-date-epoch: {text[:100]}")
+    return found
 
 
 def _annotations(raw: Mapping[str, str]) -> dict[str, Annotations]:
