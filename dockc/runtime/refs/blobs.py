@@ -23,7 +23,7 @@ from dockc.runtime.snapshot.changes import layer_changes
 from dockc.runtime.snapshot.tarwrite import write_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dockc.runtime.refs.core import Core
     from dockc.runtime.refs.types import RemoteOptions
@@ -43,15 +43,32 @@ def layer_descriptor(core: Core, blob: Blob) -> LayerDescriptor:
     )
 
 
-def known_blob(core: Core, layer: str) -> Blob | None:
-    """The blob a layer came with, else any that was made of it, else None."""
+def known_blobs(core: Core, record: str) -> list[Blob | None]:
+    """Of each layer of a record, lowest first, the blob it came with, else any that was made of it, else None."""
+    names = core.names(record)
+    return [_known(core, layer, names.get(at)) for at, layer in enumerate(core.stack(record))]
+
+
+def _known(core: Core, layer: str, called: Blob | None) -> Blob | None:
     blobs = core.db.blobs(layer)
-    return next((b for b in blobs if b.variant == AS_CAME), blobs[0] if blobs else None)
+    return _came(core, blobs, called) or (blobs[0] if blobs else None)
 
 
-def blob_of(core: Core, layer: str, options: RemoteOptions, cancelled: threading.Event | None) -> Blob:
-    """The blob of a layer that meets the options, made now if there is none."""
-    made, came, variant = _candidate(core, layer, options)
+def _came(core: Core, blobs: Sequence[Blob], called: Blob | None) -> Blob | None:
+    """The blob that a layer came with: in the image that it is of, as long as it can be had, else in any."""
+    if called is not None and (core.content.has(called.descriptor.digest) or core.provider(called) is not None):
+        return called
+    return next((b for b in blobs if b.variant == AS_CAME), None)
+
+
+def blob_of(
+    core: Core, layer: str, options: RemoteOptions, cancelled: threading.Event | None, called: Blob | None = None
+) -> Blob:
+    """The blob of a layer that meets the options, made now if there is none.
+
+    `called`: the blob by which its image calls the layer, where that is not the one it came with (`Core.names`).
+    """
+    made, came, variant = _candidate(core, layer, options, called)
     if made is not None and (made is came or core.content.has_sound(made.descriptor.digest, cancelled)):
         return made
     wanted = options.compression
@@ -69,17 +86,19 @@ def blob_of(core: Core, layer: str, options: RemoteOptions, cancelled: threading
     raise StoreError(f"the blob of layer {layer} keeps being removed")
 
 
-def blob_at_hand(core: Core, layer: str, options: RemoteOptions) -> Blob | None:
+def blob_at_hand(core: Core, layer: str, options: RemoteOptions, called: Blob | None = None) -> Blob | None:
     """What `blob_of` finds without reading or making anything, or None."""
-    made, came, _ = _candidate(core, layer, options)
+    made, came, _ = _candidate(core, layer, options, called)
     return made if made is not None and (made is came or core.content.is_known(made.descriptor.digest)) else None
 
 
-def _candidate(core: Core, layer: str, options: RemoteOptions) -> tuple[Blob | None, Blob | None, str]:
+def _candidate(
+    core: Core, layer: str, options: RemoteOptions, called: Blob | None
+) -> tuple[Blob | None, Blob | None, str]:
     """The blob that meets the options, if one is known; the one that the layer came with; the variant of a new one."""
     wanted = options.compression
     blobs = core.db.blobs(layer)
-    came = next((b for b in blobs if b.variant == AS_CAME), None)
+    came = _came(core, blobs, called)
     if came is not None:
         same = mediatypes.layer_compression(came.descriptor.media_type) == wanted.name
         if not wanted.force or (same and wanted.level is None):

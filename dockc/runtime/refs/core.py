@@ -58,8 +58,8 @@ def new_id() -> str:
 class Core(Mutable):
     """Shared state of one process's view of a store.
 
-    Mutable state: `holds`, `providers`, `remembered`, `stacks`, `away`, `ready` and `trees`, under `db.lock`; `rule` and
-    `guests`.
+    Mutable state: `holds`, `providers`, `remembered`, `stacks`, `away`, `called`, `ready` and `trees`, under `db.lock`;
+    `rule` and `guests`.
 
     Attributes:
         holds: how often this process holds each record; the database knows only whether.
@@ -69,6 +69,8 @@ class Core(Mutable):
         stacks: layers of committed records, which never change.
         away: for those that have any, the positions in the stack of layers that stand elsewhere than where they were
             made, each with the combination that has put it there and its position in that one.
+        called: for those that have any, the blobs by which an image calls layers that came as others, by the position
+            in the stack.
         ready: layers whose directories this process has seen to be finished.
         trees: the directories of records without layers that stand elsewhere, as this process has seen them last.
         on_removed: told the id of every record that is removed, before it is, and `rule`.
@@ -93,6 +95,7 @@ class Core(Mutable):
     laters: WeakValueDictionary[str, Later] = made(WeakValueDictionary)
     stacks: Chains = made(Chains)
     away: dict[str, dict[int, tuple[str, int]]] = made(dict)
+    called: dict[str, dict[int, Blob]] = made(dict)
     ready: set[str] = made(set)
     trees: Chains = made(Chains)
     rule: str = ""
@@ -177,10 +180,13 @@ class Core(Mutable):
                 self.stacks[current] = (*below, *reversed(above))
                 if away := self._away(record, parents):
                     self.away[current] = away
+                if called := self._called(record, parents):
+                    self.called[current] = called
                 todo.pop()
             found = self.stacks[record_id]
             for forgotten in self.stacks.trim():
                 self.away.pop(forgotten, None)
+                self.called.pop(forgotten, None)
             return found
 
     def _chain(self, record_id: str) -> tuple[list[str], Record, tuple[str, ...]]:
@@ -218,6 +224,40 @@ class Core(Mutable):
                 if self.db.parents(layer):  # what was made on nothing sets all that it holds, wherever it stands
                     found[index] = record.id, index
             at += len(self.stacks[parent])
+        return found
+
+    def names(self, record_id: str) -> Mapping[int, Blob]:
+        """The blobs by which an image calls layers of a record that came as others; see `called`."""
+        with self.db.lock:
+            self.stack(record_id)
+            return self.called.get(record_id, {})
+
+    def _called(self, record: Record, parents: Sequence[str]) -> dict[int, Blob]:
+        if record.kind == database.DIFF:
+            lower, upper = parents
+            below = len(self.stacks[lower])
+            return {at - below: blob for at, blob in self.called.get(upper, {}).items() if at >= below}
+        found: dict[int, Blob] = {}
+        height = 0
+        for parent in parents:
+            found |= {height + at: blob for at, blob in self.called.get(parent, {}).items()}
+            height += len(self.stacks[parent])
+        if self.is_image(record, parents):
+            found |= {int(b.variant.removeprefix(database.NAMED)): b for b in self.db.blobs(record.id)}
+        return found
+
+    @staticmethod
+    def is_image(record: Record, parents: Sequence[str]) -> bool:
+        """Whether a record is but the names that an image has for the layers of another."""
+        return record.kind == database.MERGE and len(parents) == 1
+
+    def proven(self, record_id: str) -> bytes | None:
+        """The chain of diff ids that the directories of an image's layers are known to be."""
+        found = self.db.meta(record_id, database.PROVEN)
+        if found is None:
+            parents = self.db.parents(record_id)
+            if self.is_image(self.record(record_id), parents):
+                return self.proven(parents[0])
         return found
 
     def below(self, layer_id: str) -> tuple[str, ...]:
@@ -306,6 +346,7 @@ class Core(Mutable):
             self.stacks.drop(record_id)
             self.trees.drop(record_id)
             self.away.pop(record_id, None)
+            self.called.pop(record_id, None)
             self.ready.discard(record_id)
         # The record goes first: killed in between, we leave blobs that nobody names, never names without blobs.
         freed = max(found.size, 0)

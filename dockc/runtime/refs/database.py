@@ -75,6 +75,8 @@ PROVEN = "chain"
 chain of these diff ids. Before that a diff id is only what some config says."""
 AS_CAME = "as-came"
 """The `variant` of a blob that came from outside; others name compression, level, library and epoch."""
+NAMED = "as-came:"
+"""How the `variant` of a blob begins by which an image calls a layer that came as another; its position follows."""
 
 
 class Record(lean.Record):
@@ -103,6 +105,11 @@ class Blob(lean.Record):
     descriptor: Descriptor
     diff_id: str
     origin: str
+
+    @property
+    def came(self) -> bool:
+        """Whether it is from outside: where it is not here, it may be had from there."""
+        return self.variant == AS_CAME or self.variant.startswith(NAMED)
 
 
 _RECORD_COLUMNS = ", ".join(fields_of(Record))
@@ -379,7 +386,8 @@ class Database:
 
     def drop_blobs(self, digest: str) -> None:
         """Forget a blob that was made here (those that came from outside can be fetched again)."""
-        self._run("DELETE FROM blob WHERE digest = ? AND variant != ?", digest, AS_CAME)
+        sql = "DELETE FROM blob WHERE digest = ? AND variant != ? AND substr(variant, 1, ?) != ?"
+        self._run(sql, digest, AS_CAME, len(NAMED), NAMED)
 
     def of_origin(self, digest: str) -> tuple[str, ...]:
         """The blobs that can be had where this one can."""

@@ -149,13 +149,17 @@ def describe(core: Core, layer: str) -> dict[str, Any]:
         if found is None or found.kind == "layer" or current in others:
             continue
         parents = core.db.parents(current)
-        others[current] = {**{name: getattr(found, name) for name in _RECORD_FIELDS}, "parents": parents}
+        about = {name: getattr(found, name) for name in _RECORD_FIELDS}
+        others[current] = {**about, "parents": parents, "blobs": _blobs(core, current)}
         todo.extend(parents)
-    blobs = [
+    return {**own, "parents": core.db.parents(layer), "others": others, "blobs": _blobs(core, layer)}
+
+
+def _blobs(core: Core, record: str) -> list[list[Any]]:
+    return [
         [b.variant, b.descriptor.digest, b.descriptor.media_type, b.descriptor.size, b.diff_id, b.origin]
-        for b in core.db.blobs(layer)
+        for b in core.db.blobs(record)
     ]
-    return {**own, "parents": core.db.parents(layer), "others": others, "blobs": blobs}
 
 
 def compare(inventory: Inventory, tree: Path, *, full: bool) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,7 @@ from dockc.runtime.content.locks import try_lock
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import cachedirs, database
+from dockc.runtime.refs.blobs import known_blobs
 from dockc.runtime.refs.core import Core, ProviderFactory, RefNotFound, new_id, now
 from dockc.runtime.refs.database import AS_CAME, Blob, Database
 from dockc.runtime.refs.leases import Lease
@@ -226,8 +227,9 @@ class RefManager:
     ) -> ImmutableRef:
         """The file system of an image's layers, lowest first.
 
-        Nothing is fetched or unpacked before the first mount. Layers of the same blobs are one ref; so are others of
-        the same diff ids, once it has been proved that these are theirs: what an image says of itself binds nobody.
+        Nothing is fetched or unpacked before the first mount. Layers of the same blobs are one ref. Others of the same
+        diff ids share its directories, once it has been proved that these are theirs (what an image says of itself
+        binds nobody), and go out as the blobs they are called here: an image on this one has the layers of this one.
 
         Raises:
             InvalidDigest: a diff id that is no digest.
@@ -238,14 +240,17 @@ class RefManager:
             return self.scratch()
         for layer in layers:
             digests.validate(layer.diff_id)
-        names = zip(layers, blob_chains(layers), chain_ids([layer.diff_id for layer in layers]), strict=True)
+        identities = blob_chains(layers)
+        names = zip(layers, identities, chain_ids([layer.diff_id for layer in layers]), strict=True)
         with core.db.transaction():
-            parent = ""
-            for layer, identity, chain in names:
+            parent, shared = "", False
+            for height, (layer, identity, chain) in enumerate(names):
                 check_cancelled(cancelled)
                 known = core.db.by_chain(identity) or core.db.proven(chain)
                 record_id = known.id if known else new_id()
                 if known is None:
+                    if shared:
+                        parent = self._called(parent, layers[:height], identities[height - 1])
                     notes = layer.descriptor.annotations
                     record = fresh_record(
                         record_id,
@@ -258,11 +263,42 @@ class RefManager:
                         created_at=_moment(notes.get(CREATED_AT, "")),
                     )
                     core.db.add(record, (parent,) if parent else ())
-                if known is None or known.chain_id == identity:
+                shared = known is not None and known.chain_id != identity
+                if known is not None and known.kind == database.MERGE:
+                    self._call(record_id, layers[: height + 1])
+                elif not shared:
                     self._know(record_id, layer)
                 parent = record_id
+            if shared:
+                parent = self._called(parent, layers, identities[-1])
             core.hold(parent)
             return ImmutableRef(core, parent)
+
+    def _called(self, record_id: str, layers: Sequence[LayerDescriptor], identity: str) -> str:
+        """The record of layers as an image calls them: that of the layers themselves, where they came so."""
+        core = self._core
+        came = known_blobs(core, record_id)
+        if [blob and blob.descriptor.digest for blob in came] == [layer.descriptor.digest for layer in layers]:
+            return record_id
+        below = core.record(record_id)
+        made = fresh_record(
+            new_id(),
+            kind=database.MERGE,
+            state=database.COMMITTED,
+            record_type=RecordType(below.record_type),
+            description=f"imported {layers[-1].descriptor.digest}",
+            chain_id=identity,
+        )
+        core.db.add(made, (record_id,))
+        self._call(made.id, layers)
+        return made.id
+
+    def _call(self, record_id: str, layers: Sequence[LayerDescriptor]) -> None:
+        core = self._core
+        for at, layer in enumerate(layers):
+            core.db.add_blob(Blob(record_id, f"{database.NAMED}{at}", layer.descriptor, layer.diff_id, layer.origin))
+            if layer.provider is not None:
+                core.providers[layer.descriptor.digest] = layer.provider
 
     def offer(
         self,
@@ -285,7 +321,7 @@ class RefManager:
             with core.db.lock:
                 core.providers[layer.descriptor.digest] = layer.provider
             known = core.db.by_chain(identity)
-            if known is None or known.snapshot:
+            if known is None or known.snapshot or known.kind != database.LAYER:
                 continue
             if any(core.content.has(blob.descriptor.digest) for blob in core.db.blobs(known.id)):
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dockc.base.record import replace
@@ -42,7 +42,7 @@ class Packing:
         self._options = options or RemoteOptions()
         self._dated = dated
         self._cancelled = cancelled
-        self._found: dict[str, LayerDescriptor] = {}
+        self._found: dict[tuple[str, str], LayerDescriptor] = {}
 
     def prepare(self, records: Sequence[str]) -> None:
         """Make the blobs of all layers of these records, which somebody holds.
@@ -52,24 +52,31 @@ class Packing:
             Cancelled: `cancelled` was set.
         """
         core = self._core
-        layers = dict.fromkeys(layer for record in records for layer in core.stack(record))
-        new = [layer for layer in layers if layer not in self._found]
-        blobs = {layer: blob_at_hand(core, layer, self._options) for layer in new}
+        layers = {key: called for record in records for key, called in self._layers(record)}
+        new = {key: called for key, called in layers.items() if key not in self._found}
+        blobs = {key: blob_at_hand(core, key[0], self._options, called) for key, called in new.items()}
 
-        def make(layer: str, stop: threading.Event) -> Blob:
-            return blob_of(core, layer, self._options, stop)
+        def make(key: tuple[str, str], stop: threading.Event) -> Blob:
+            return blob_of(core, key[0], self._options, stop, new[key])
 
-        missing = [layer for layer, blob in blobs.items() if blob is None]
+        missing = [key for key, blob in blobs.items() if blob is None]
         made = several(make, missing, workers(), cancelled=self._cancelled, name="pack")
         blobs |= dict(zip(missing, made, strict=True))
-        for layer, blob in blobs.items():
+        for key, blob in blobs.items():
             assert blob is not None
-            self._found[layer] = self._described(layer, blob)
+            self._found[key] = self._described(key[0], blob)
 
     def remote(self, record: str) -> Remote:
         """The layers of a record as blobs, lowest first; raises as `prepare`."""
         self.prepare((record,))
-        return Remote(tuple(self._found[layer] for layer in self._core.stack(record)))
+        return Remote(tuple(self._found[key] for key, _ in self._layers(record)))
+
+    def _layers(self, record: str) -> Iterator[tuple[tuple[str, str], Blob | None]]:
+        """Each layer with the digest of the blob by which its image calls it, or "", and that blob."""
+        names = self._core.names(record)
+        for at, layer in enumerate(self._core.stack(record)):
+            called = names.get(at)
+            yield (layer, called.descriptor.digest if called is not None else ""), called
 
     def _described(self, layer: str, blob: Blob) -> LayerDescriptor:
         found = layer_descriptor(self._core, blob)

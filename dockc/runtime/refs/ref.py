@@ -14,7 +14,7 @@ from dockc.base.record import Record
 from dockc.errors import StoreError
 from dockc.runtime.content.errors import telling
 from dockc.runtime.refs import database, inventory
-from dockc.runtime.refs.blobs import known_blob, layer_descriptor
+from dockc.runtime.refs.blobs import known_blobs, layer_descriptor
 from dockc.runtime.refs.core import now
 from dockc.runtime.refs.moved import mounted, tree, tree_of
 from dockc.runtime.refs.packing import Packing
@@ -107,7 +107,7 @@ class ImmutableRef:
     def layers(self) -> tuple[LayerDescriptor | None, ...]:
         """Each layer, lowest first; None for one that has not been made a blob yet."""
         self._check()
-        blobs = [known_blob(self._core, layer) for layer in self._core.stack(self._id)]
+        blobs = known_blobs(self._core, self._id)
         return tuple(None if blob is None else layer_descriptor(self._core, blob) for blob in blobs)
 
     def layer_info(self) -> tuple[LayerInfo, ...]:
@@ -129,7 +129,7 @@ class ImmutableRef:
     def packed(self) -> Remote | None:
         """The layers as blobs, where each has one already; None where one would have to be made."""
         self._check()
-        found = [known_blob(self._core, layer) for layer in self._core.stack(self._id)]
+        found = known_blobs(self._core, self._id)
         blobs = [blob for blob in found if blob is not None]
         return Remote(tuple(layer_descriptor(self._core, blob) for blob in blobs)) if len(blobs) == len(found) else None
 

@@ -326,7 +326,7 @@ def _proof(core: Core, layer: str, blob: Blob) -> str:
         return ""
     chain = blob.diff_id
     for parent in core.db.parents(layer):
-        below = core.db.meta(parent, PROVEN)
+        below = core.proven(parent)
         if below is None:
             return ""
         chain = digests.from_bytes(below + b" " + chain.encode())

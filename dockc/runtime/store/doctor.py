@@ -180,7 +180,7 @@ class _Doctor:
         """Blobs made here can be made again: their absence is no loss, only a wrong entry."""
         for blob in self._core.db.blobs():
             digest = blob.descriptor.digest
-            if blob.variant != database.AS_CAME and not self._core.content.has(digest):
+            if not blob.came and not self._core.content.has(digest):
                 self._found(
                     Problem.BLOB_MISSING,
                     digest,

@@ -50,7 +50,15 @@ def test_what_is_written_is_read(layer: Path, monkeypatch: pytest.MonkeyPatch) -
     write(layer)
     found = listed(layer)
     assert found.whole
-    assert {item.path for item in found.items} == {"", "a", "a/b", "a/b/file", os.fsdecode(b"odd \xff], ["), "link", "pipe"}
+    assert {item.path for item in found.items} == {
+        "",
+        "a",
+        "a/b",
+        "a/b/file",
+        os.fsdecode(b"odd \xff], ["),
+        "link",
+        "pipe",
+    }
     assert {item.path: item.more for item in found.items}["link"] == "a/b"
     assert list(inventory.compare(found, layer / "fs", full=True)) == []
     (layer / "fs" / "a" / "b" / "file").write_text("Content")
@@ -113,7 +121,10 @@ def test_a_layer_that_stands_alone_is_read_where_it_lies(refs: RefManager, tmp_p
 
 
 def test_layers_on_top_of_others_are_read_together(refs: RefManager) -> None:
-    with made(refs, None, lambda root: (root / "file").write_text("one")) as below, made(refs, below, lambda root: (root / "file").unlink()) as above:
+    with (
+        made(refs, None, lambda root: (root / "file").write_text("one")) as below,
+        made(refs, below, lambda root: (root / "file").unlink()) as above,
+    ):
         with above.reading() as root:
             assert names(root) == set()
         with below.reading() as root:

@@ -31,6 +31,7 @@ def chain(refs: RefManager, stack: ExitStack, count: int) -> list[ImmutableRef]:
             found.append(stack.enter_context(made.commit()))
     return found
 
+
 def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
     """The layers for which a function of the module is called."""
     found: list[str] = []
@@ -42,6 +43,7 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
 
     monkeypatch.setattr(packing, name, counted)
     return found
+
 
 def test_each_layer_is_made_and_looked_for_once(store: RefManager, monkeypatch: pytest.MonkeyPatch) -> None:
     made, looked = count_calls(monkeypatch, "blob_of"), count_calls(monkeypatch, "blob_at_hand")
@@ -57,6 +59,7 @@ def test_each_layer_is_made_and_looked_for_once(store: RefManager, monkeypatch: 
         assert [ref.remote().diff_ids for ref in refs] == [one.diff_ids for one in remotes]
         assert len(made) == 8, "what is known to be sound is not made again"
 
+
 def test_layers_are_made_at_the_same_time(store: RefManager, monkeypatch: pytest.MonkeyPatch) -> None:
     together = threading.Barrier(2)
     inner = blobs.blob_of
@@ -68,6 +71,7 @@ def test_layers_are_made_at_the_same_time(store: RefManager, monkeypatch: pytest
     monkeypatch.setattr(packing, "blob_of", waiting)
     with ExitStack() as stack:
         assert len(chain(store, stack, 2)[-1].remote().layers) == 2
+
 
 def test_bytes_do_not_depend_on_how_many_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_mounts()
@@ -88,6 +92,7 @@ def test_bytes_do_not_depend_on_how_many_are_made_at_once(tmp_path: Path, monkey
     assert found[0] == found[1]
     assert len(set(found[0])) == 6
 
+
 def test_one_layer_that_cannot_be_made_is_told(store: RefManager, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = blobs.blob_of
     with ExitStack() as stack:
@@ -106,9 +111,8 @@ def test_one_layer_that_cannot_be_made_is_told(store: RefManager, monkeypatch: p
         with pytest.raises(Cancelled):
             refs[-1].remote(cancelled=cancelled)
 
-def test_blobs_that_were_not_read_yet_are_verified_once(
-    store: RefManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+
+def test_blobs_that_were_not_read_yet_are_verified_once(store: RefManager, monkeypatch: pytest.MonkeyPatch) -> None:
     verified: list[str] = []
     verify = ContentStore.verify
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from dockc.oci.descriptor import Descriptor
 from dockc.runtime.archive.compress import Compression, compress_bytes
 from dockc.runtime.refs import database
 from dockc.runtime.refs.manager import RefManager
+from dockc.runtime.refs.ref import ImmutableRef
 from dockc.runtime.refs.types import LayerDescriptor, RemoteOptions, blob_chains
 from tests.runtime.refs.test_refs import Far, far_layer, names, step
 from tests.runtime.store_helpers import Row, layer, make_tar, write
@@ -73,9 +75,58 @@ def test_proved_layers_are_shared_whatever_their_compression(refs: RefManager) -
     one = refs.from_layers([layer(refs, tar, GZIP) for tar in tars])
     names(one)
     two = [layer(refs, tar, Compression("zstd")) for tar in tars]
-    assert refs.from_layers(two).id == one.id
+    other = refs.from_layers(two)
+    assert refs.core.stack(other.id) == refs.core.stack(one.id)
     assert not is_proven(refs, two), "these blobs have not been looked into"
     assert refs.from_layers(two[:1]).id != one.id
+    assert refs.from_layers(two).id == other.id
+
+
+def test_layers_that_are_shared_go_out_as_their_image_calls_them(refs: RefManager) -> None:
+    """What is built on an image has its layers, whatever else the store has seen unpacked."""
+    tars = [make_tar([Row(name, b"1")]) for name in "abcd"]
+    one = [layer(refs, tar, GZIP) for tar in tars]
+    two = [layer(refs, tar, Compression("zstd")) for tar in tars]
+    first = refs.from_layers(one[:3])
+    names(first)
+    second = refs.from_layers(two[:2])
+    on_first, on_second = step(refs, first, write(f="1")), step(refs, second, write(f="1"))
+    # A layer that nobody has seen before stands on the shared ones of its own image.
+    third = refs.from_layers([*two[:2], one[2], two[3]])
+    on_third = step(refs, third, write(g="1"))
+    moved = refs.diff(on_second, step(refs, on_second, write(h="1")))
+    both = refs.merge([on_first, on_second, moved])
+    mixed = [*two[:2], one[2], two[3]]
+    wanted: dict[ImmutableRef, Sequence[LayerDescriptor | None]] = {
+        first: one[:3], second: two[:2], third: mixed,
+        on_first: one[:3], on_second: two[:2], on_third: mixed, moved: [],
+        both: [*one[:3], None, *two[:2]],
+    }  # fmt: skip
+    refs.core.stacks.clear()
+    refs.core.called.clear()
+    for ref, layers in wanted.items():
+        found = [have.descriptor for have in ref.remote(RemoteOptions(GZIP)).layers]
+        for have, want in zip(found, layers, strict=False):
+            assert want is None or have == want.descriptor
+        assert [have.descriptor for have in ref.layers() if have] == found
+        packed = ref.packed()
+        assert packed is not None and list(packed.descriptors) == found
+    assert names(on_third) == ["a", "b", "c", "d", "g"]
+    assert len(both.remote().layers) == 3 + 1 + 2 + 1 + 1
+    forced = second.remote(RemoteOptions(Compression("gzip", 1, force=True)))
+    assert [made.diff_id for made in forced.layers] == [came.diff_id for came in two[:2]]
+    assert not {made.descriptor.digest for made in forced.layers} & {came.descriptor.digest for came in two}
+
+
+def test_a_name_of_a_layer_that_cannot_be_had_is_done_without(refs: RefManager) -> None:
+    tar = make_tar([Row("f", b"1" * 5000)])
+    one = layer(refs, tar, GZIP)
+    names(refs.from_layers([one]))
+    gone = layer(refs, tar, Compression("zstd"))
+    other = refs.from_layers([gone])
+    assert other.remote().descriptors == (gone.descriptor,)
+    refs.content.remove(gone.descriptor.digest)
+    assert other.remote().descriptors == (one.descriptor,)
 
 
 def test_a_damaged_blob_is_fetched_anew_by_the_build_that_meets_it(refs: RefManager) -> None:

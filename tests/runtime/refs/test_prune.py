@@ -29,7 +29,11 @@ HOUR = 3600 * 10**9
 
 
 def du(path: Path) -> int:
-    return int(subprocess.run(["du", "-s", "--block-size=1", path], check=True, capture_output=True, text=True).stdout.split()[0])
+    return int(
+        subprocess.run(["du", "-s", "--block-size=1", path], check=True, capture_output=True, text=True).stdout.split()[
+            0
+        ]
+    )
 
 
 def filled(size: int) -> Any:
@@ -98,7 +102,13 @@ def test_a_blob_of_several_records_counts_once_and_goes_with_the_last(refs: RefM
 
 @pytest.mark.parametrize(
     "rule",
-    [Rule(), Rule(max_used_space=700_000), Rule(filters=("description~=[05]",)), Rule(keep_duration=HOUR), Rule(all=True, reserved_space=1)],
+    [
+        Rule(),
+        Rule(max_used_space=700_000),
+        Rule(filters=("description~=[05]",)),
+        Rule(keep_duration=HOUR),
+        Rule(all=True, reserved_space=1),
+    ],
 )
 def test_a_plan_comes_true(store: RefManager, rule: Rule) -> None:
     parent = None
@@ -133,7 +143,10 @@ def test_what_another_process_uses_stays_with_what_it_stands_on(refs: RefManager
         assert found["top"].held_by == (f"process {os.getpid()}",)
         assert found["base"].held_by == ("a record in use stands on it",)
         everything = [Rule(all=True)]
-        assert refs.planned(everything).kept == {base.id: "a record in use stands on it", top.id: f"process {os.getpid()}"}
+        assert refs.planned(everything).kept == {
+            base.id: "a record in use stands on it",
+            top.id: f"process {os.getpid()}",
+        }
         assert refs.prune(everything).records == ()
         with theirs.mount() as root:
             assert (root / "a").read_text() == "1"
@@ -223,7 +236,11 @@ def test_collection_is_quick_where_there_is_nothing_to_do(store: RefManager, mon
         return usage.census(*args, **more)
 
     monkeypatch.setattr(prune, "census", counted)
-    roomy = [Rule(filters=("type==source.local",), keep_duration=HOUR), Rule(keep_duration=HOUR), Rule(max_used_space=1_000_000)]
+    roomy = [
+        Rule(filters=("type==source.local",), keep_duration=HOUR),
+        Rule(keep_duration=HOUR),
+        Rule(max_used_space=1_000_000),
+    ]
     assert store.collect(roomy).records == ()
     assert store.collect([]).records == ()
     assert not asked
@@ -271,7 +288,9 @@ refs.prune([Rule(all=True)])
 """
 
 
-@pytest.mark.parametrize(("at", "where"), [(1, "remove"), (3, "remove"), (2, "delete"), (2, "blob"), (1, "discard"), (4, "discard")])
+@pytest.mark.parametrize(
+    ("at", "where"), [(1, "remove"), (3, "remove"), (2, "delete"), (2, "blob"), (1, "discard"), (4, "discard")]
+)
 def test_a_killed_prune_leaves_a_sound_store(tmp_path: Path, at: int, where: str) -> None:
     with RefManager(tmp_path / "s", snapshotter_name="native") as refs:
         parent = None
@@ -322,7 +341,9 @@ refs.close()
 
 def test_building_while_another_process_prunes(tmp_path: Path) -> None:
     with RefManager(tmp_path / "s", snapshotter_name="native") as refs:
-        builder = subprocess.Popen([sys.executable, "-c", BUILDING, tmp_path / "s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        builder = subprocess.Popen(
+            [sys.executable, "-c", BUILDING, tmp_path / "s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         assert builder.stdout is not None
         builder.stdout.readline()
         removed = 0
@@ -343,7 +364,11 @@ def many(refs: RefManager, count: int) -> None:
     with refs.core.db.transaction():
         for number in range(count):
             made = fresh_record(
-                f"r{number:06}", kind=database.LAYER, state=database.COMMITTED, record_type="regular", description=f"RUN {number}"
+                f"r{number:06}",
+                kind=database.LAYER,
+                state=database.COMMITTED,
+                record_type="regular",
+                description=f"RUN {number}",
             )
             made = replace(made, last_used_at=made.created_at - number, usage_count=number % 7)
             refs.core.db.add(made, (f"r{number - 1:06}",) if number % 10 else ())

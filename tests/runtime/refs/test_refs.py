@@ -286,7 +286,12 @@ def test_a_directory_that_was_only_touched_is_no_difference_of_strangers(refs: R
     one, two = step(refs, None, write(dir__a="1")), step(refs, None, write(dir__a="1", z="1"))
     with one.mount() as left:
         when = (left / "dir/a").stat().st_mtime_ns
-    three = step(refs, two, lambda root: os.utime(root / "dir/a", ns=(when, when)), lambda root: os.utime(root / "dir", ns=(1, 1)))
+    three = step(
+        refs,
+        two,
+        lambda root: os.utime(root / "dir/a", ns=(when, when)),
+        lambda root: os.utime(root / "dir", ns=(1, 1)),
+    )
     assert names(refs.diff(one, three)) == ["z"]
 
 
@@ -495,7 +500,9 @@ def test_who_needs_a_layer_fetches_it_where_whoever_named_it_cannot(refs: RefMan
             raise StoreError("who are you?")
 
     own, refused, nobody = Far({}), Refused({}), Refused({})
-    layer = dataclasses.replace(far_layer(make_tar([Row("f", b"f")]), own), provider=refused, origin="docker-image://r/a")
+    layer = dataclasses.replace(
+        far_layer(make_tar([Row("f", b"f")]), own), provider=refused, origin="docker-image://r/a"
+    )
     image = refs.from_layers([layer])
     with pytest.raises(StoreError, match="who are you"):
         image.prefetch(instead=(lambda origin: None, lambda origin: nobody))
@@ -516,7 +523,10 @@ def test_who_needs_a_layer_fetches_it_where_whoever_named_it_cannot(refs: RefMan
 
 def test_what_only_the_database_remembers_of_a_place_is_given_up_together(tmp_path: Path) -> None:
     far = Far({})
-    layers = [dataclasses.replace(far_layer(make_tar([Row("f", bytes(n))]), far), origin="docker-image://r/a") for n in range(3)]
+    layers = [
+        dataclasses.replace(far_layer(make_tar([Row("f", bytes(n))]), far), origin="docker-image://r/a")
+        for n in range(3)
+    ]
     with closing(RefManager(tmp_path / "store")) as first:
         ids = [first.from_layers([layer]).id for layer in layers]
     with closing(RefManager(tmp_path / "store", provider_factory=lambda origin: far)) as again:
