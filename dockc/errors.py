@@ -254,3 +254,16 @@ def in_words(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         what = f"the disk is full ({what})"
     return f"{what}: {error.filename}" if error.filename else what
+
+
+_NO_THREAD = ("can't start new thread", "no thread can be made")
+"""Python's own words for EAGAIN, and those of `base.threads`."""
+
+
+def lacking(error: BaseException) -> str:
+    """What the machine has too little of for this process, where that is what went wrong: memory or threads; "" elsewhere."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, RuntimeError) and str(error).endswith(_NO_THREAD):
+        return "no thread can be made: there is too little memory, or the user has too many processes"
+    return ""

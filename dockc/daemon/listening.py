@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import grp
 import logging
 import os
@@ -12,11 +13,11 @@ import ssl
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dockc.daemon.config import Config, Listener
 from dockc.engine.collecting import MAX_MESSAGE, SOCKET_MODE
-from dockc.errors import UsageError
+from dockc.errors import UsageError, in_words
 from dockc.protocol.errors import to_rpc
 from dockc.rpc.transports import Wire
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dockc.daemon")
 _BACKLOG = 1024
+_AGAIN = 60.0
+"""Seconds until the same is said again."""
+_LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _FIRST = 3
 """The first of systemd's descriptors (sd_listen_fds(3))."""
 _NOBODY = 0xFFFFFFFF
@@ -54,6 +58,7 @@ async def listening(
         return await loop.create_server(wire, sock=sock, ssl=_tls(config, one), backlog=_BACKLOG)
 
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(Unheard())
     servers: list[asyncio.Server] = []
     paths: list[tuple[Path, tuple[int, int]]] = []
     place = ""
@@ -87,6 +92,25 @@ async def listening(
             with contextlib.suppress(OSError):
                 if _identity(path) == own:  # not another daemon's, which has taken the place
                     path.unlink()
+
+
+class Unheard:
+    """What the loop says of errors that nobody waits for. Mutable: when it last said that no client can be taken."""
+
+    def __init__(self) -> None:
+        self._last = -_AGAIN
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Tell the log, of what the machine has too little of in a line now and then: the loop tries again each second,
+        for as many clients as may wait.
+        """
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _LACKING:
+            if loop.time() - self._last >= _AGAIN:
+                self._last = loop.time()
+                _log.warning("no client can be taken: %s", in_words(error))
+        elif not (isinstance(error, ValueError) and "Invalid file descriptor: -1" in str(error)):
+            loop.default_exception_handler(context)  # that is such a new try after the socket was closed
 
 
 def _tls(config: Config, one: Listener) -> ssl.SSLContext | None:

@@ -15,7 +15,7 @@ import os
 import sys
 
 from dockc.base.output import Output, log
-from dockc.errors import DockcError, UsageError
+from dockc.errors import DockcError, UsageError, lacking
 from dockc.line import process
 from dockc.line.verbs import COMPLETE, GROUPS, Line, command, verb_of
 
@@ -54,8 +54,11 @@ def run(argv: Sequence[str], unusual: Reader | None = None, *, plain: bool = Tru
     except DockcError as error:
         _tell(error, output)
         return error.exit_code
-    except MemoryError:
-        log("error: out of memory\n")
+    except (MemoryError, RuntimeError) as error:
+        words = lacking(error)
+        if not words:
+            raise
+        log(f"error: {words}\n")
         return 1
     except FileNotFoundError as error:
         from dockc.base.files import need_directory

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from h2.errors import ErrorCodes
 
-from dockc.errors import DockcError, in_words
+from dockc.errors import DockcError, in_words, lacking
 from dockc.rpc.connection import MAX_MESSAGE, Connection, Headers, Stream
 from dockc.rpc.status import (
     CANCELLED,
@@ -562,6 +562,9 @@ def explained(exc: BaseException) -> RpcError:
         _log.warning("%s", in_words(exc))
         _log.debug("it came from here", exc_info=exc)
         return RpcError(in_words(exc), code=UNKNOWN)
+    if words := lacking(exc):
+        _log.warning("%s", words)
+        return RpcError(words, code=RESOURCE_EXHAUSTED)
     number = secrets.token_hex(4)
     _log.error("internal error %s", number, exc_info=exc)
     return RpcError(f"internal error {number}", code=INTERNAL)

@@ -174,6 +174,25 @@ def test_many_that_say_nothing_hinder_nobody(daemon: Daemon) -> None:
             sock.close()
 
 
+def test_more_clients_than_descriptors_are_told_of_in_one_line(tmp_path: Path, context: Path) -> None:
+    daemon = Daemon(tmp_path, before=("prlimit", "--nofile=40:40"))
+    idle: list[socket.socket] = []
+    try:
+        for _ in range(60):
+            idle.append(sock := socket.socket(socket.AF_UNIX))
+            sock.connect(str(tmp_path / "s"))
+        until(lambda: "no client can be taken: too many open files" in daemon.said())
+    finally:
+        for sock in idle:
+            sock.close()
+    (context / "large").unlink()
+    done = dockc("build", str(context), "--addr", daemon.address, "--progress=none", "-otype=cacheonly")
+    assert done.returncode == 0, done.stderr
+    assert daemon.stop() == 0
+    assert daemon.said().count("no client can be taken") == 1
+    assert "Traceback" not in daemon.said()
+
+
 def test_an_address_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     """Of several it is not plain which; a socket's path holds 107 bytes."""
     far = f"unix://{tmp_path}/{'x' * 100}"

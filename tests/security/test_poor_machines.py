@@ -12,6 +12,8 @@ import pytest
 from dockc.base.files import FILE_LIMIT, read_file
 from dockc.errors import DockcError
 from dockc.line.main import run
+from dockc.rpc.calls import explained
+from dockc.rpc.status import RESOURCE_EXHAUSTED
 
 
 def test_no_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -22,6 +24,19 @@ def test_no_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr("dockc.base.files.read_file", nothing_left)
     assert run(["lint", "--no-cache", str(tmp_path / "Dockerfile")]) == 1
     assert capsys.readouterr().err == "error: out of memory\n"
+
+
+@pytest.mark.parametrize("words", ["can't start new thread", "dockc-engine: no thread can be made"])
+def test_no_thread_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: str) -> None:
+    def refused(_path: object) -> bytes:
+        raise RuntimeError(words)
+
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    monkeypatch.setattr("dockc.base.files.read_file", refused)
+    assert run(["lint", "--no-cache", str(tmp_path / "Dockerfile")]) == 1
+    assert capsys.readouterr().err == "error: no thread can be made: there is too little memory, or the user has too many processes\n"
+    assert explained(RuntimeError(words)).code == RESOURCE_EXHAUSTED
+    assert "internal error" in explained(RuntimeError("slip")).message
 
 
 def test_a_file_is_read_in_pieces(tmp_path: Path) -> None:

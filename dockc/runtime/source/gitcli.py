@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import selectors
 import signal
 import subprocess
 import tempfile
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 from dockc.base.children import Child
 from dockc.base.record import Record, replace
 from dockc.errors import DockcError, SolveError
-from dockc.runtime.cancel import Cancelled
+from dockc.runtime.cancel import check_cancelled
 
 if TYPE_CHECKING:
     from dockc.runtime.session.secrets import SecretStore, SshAgents
@@ -28,6 +29,11 @@ _PROXIES = (
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
 )
 _POLL = 0.1
+_PIECE = 1 << 16
+_MOST = 64 << 20
+"""Bytes of a command's answer: a list of refs, an object that is shown."""
+_KEPT = 1 << 20
+"""Bytes of its errors, the last ones."""
 
 
 class GitError(SolveError):
@@ -119,18 +125,41 @@ class Git(Record):
         except FileNotFoundError:
             raise GitError("failed to find git binary", hint="install git") from None
         try:
+            out, err = self._heard(process)
             while True:
                 try:
-                    out, err = process.communicate(timeout=_POLL)
+                    return process.wait(_POLL), out, err
                 except subprocess.TimeoutExpired:
-                    if self.cancelled is not None and self.cancelled.is_set():
-                        raise Cancelled from None
-                else:
-                    return process.returncode, out, err
+                    check_cancelled(self.cancelled)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
+                process.wait()
+            for pipe in (process.stdout, process.stderr):
+                assert pipe is not None
+                pipe.close()
+
+    def _heard(self, process: Child) -> tuple[bytes, bytes]:
+        """What a command says on both channels until it closes them: what it says may come from a server that never ends."""
+        assert process.stdout is not None
+        assert process.stderr is not None
+        out, err = bytearray(), bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ, out)
+            selector.register(process.stderr, selectors.EVENT_READ, err)
+            while selector.get_map():
+                ready = selector.select(_POLL)
+                check_cancelled(self.cancelled)
+                for key, _ in ready:
+                    data = os.read(key.fd, _PIECE)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                    key.data.extend(data)
+                if len(out) > _MOST:
+                    raise GitError(f"git said more than {_MOST} bytes, which is no answer")
+                if len(err) > 2 * _KEPT:  # its end says what went wrong
+                    del err[:-_KEPT]
+        return bytes(out), bytes(err[-_KEPT:])
 
 
 def _simpler(args: list[str], stderr: str) -> list[str] | None:
