@@ -18,11 +18,12 @@ from dockc.client.address import Address, Tls, connect
 from dockc.client.compiling import Compiling
 from dockc.client.control import BuildSpec, Export, Remote, through_frontend
 from dockc.client.exports import DirectoryReceiver, FileReceiver, Receiver
-from dockc.client.session import HEALTH, Session, shared_key
+from dockc.client.session import Session, shared_key
 from dockc.engine.progress import Steps
 from dockc.engine.recording import recording_of
 from dockc.engine.request import Asked, Inputs, load
 from dockc.errors import UsageError
+from dockc.protocol.names import HEALTH
 from dockc.rpc.status import UNAVAILABLE, RpcError
 from dockc.runtime.remotecache.base import CacheEntry
 

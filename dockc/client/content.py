@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from dockc.base.aside import aside, opened
 from dockc.errors import StoreError
+from dockc.protocol.names import CONTENT, STORE_ID
 from dockc.rpc.calls import Call, Handler, only, parsed, unary
 from dockc.rpc.pb import content_pb2
 from dockc.rpc.status import (
@@ -28,8 +29,6 @@ from dockc.rpc.status import (
     RpcError,
 )
 
-SERVICE = "/containerd.services.content.v1.Content/"
-_STORE = "buildkit-attachable-store-id"
 _DIGEST = re.compile(r"(sha256):([0-9a-f]{64})|(sha384):([0-9a-f]{96})|(sha512):([0-9a-f]{128})")
 _PIECE = 1 << 20
 _TRIES = 100
@@ -79,7 +78,7 @@ def handlers(stores: Mapping[str, Path]) -> dict[str, Handler]:
     known = {name: Store(path) for name, path in stores.items()}
 
     def store(call: Call) -> Store:
-        name = call.get(_STORE)
+        name = call.get(STORE_ID)
         found = known.get(name)
         if found is None:
             raise RpcError(f"unknown content store {name!r}", code=NOT_FOUND)
@@ -138,14 +137,14 @@ def handlers(stores: Mapping[str, Path]) -> dict[str, Handler]:
             await aside(ingest.close)
 
     return {
-        SERVICE + "Info": unary(content_pb2.InfoRequest, info),
-        SERVICE + "Read": read,
-        SERVICE + "List": list_,
-        SERVICE + "Status": unary(content_pb2.StatusRequest, status),
-        SERVICE + "ListStatuses": unary(content_pb2.ListStatusesRequest, statuses),
-        SERVICE + "Abort": unary(content_pb2.AbortRequest, abort),
-        SERVICE + "Update": unary(content_pb2.UpdateRequest, update),
-        SERVICE + "Write": write,
+        CONTENT + "Info": unary(content_pb2.InfoRequest, info),
+        CONTENT + "Read": read,
+        CONTENT + "List": list_,
+        CONTENT + "Status": unary(content_pb2.StatusRequest, status),
+        CONTENT + "ListStatuses": unary(content_pb2.ListStatusesRequest, statuses),
+        CONTENT + "Abort": unary(content_pb2.AbortRequest, abort),
+        CONTENT + "Update": unary(content_pb2.UpdateRequest, update),
+        CONTENT + "Write": write,
     }
 
 

@@ -14,6 +14,7 @@ from dockc.base.record import Record, made
 from dockc.errors import DockcError
 from dockc.protocol import status as statuses
 from dockc.protocol.errors import RemoteError, from_rpc
+from dockc.protocol.names import BRIDGE, BUILD_ID, CONTROL, TRACES
 from dockc.rpc.calls import parsed
 from dockc.rpc.pb import common_pb2, control_pb2, gateway_pb2, trace_pb2
 from dockc.rpc.status import CANCELLED, RpcError
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=Message)
 
 Spans = Callable[[BaseException | None], trace_pb2.ResourceSpans]
-CONTROL = "/moby.buildkit.v1.Control/"
-BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
-_EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-_BUILD_ID = "buildkit-controlapi-buildid"
 _SILENCE = 5.0
 """Seconds without progress after which the end of a build is not waited for."""
 
@@ -99,7 +96,7 @@ class Bridge:
     """
 
     def __init__(self, remote: Remote, ref: str) -> None:
-        self._remote, self._metadata = remote, [(_BUILD_ID, ref)] if ref else []
+        self._remote, self._metadata = remote, [(BUILD_ID, ref)] if ref else []
         self.caps: frozenset[str] = frozenset()
         self.llb_caps: frozenset[str] = frozenset()
         self.workers: tuple[common_pb2.WorkerRecord, ...] = ()
@@ -241,7 +238,7 @@ class Remote:
             return
         request = trace_pb2.ExportTraceServiceRequest(resource_spans=[spec.spans(error)])
         with contextlib.suppress(DockcError):
-            await self.channel.unary(_EXPORT, request.SerializeToString(), limit=_SILENCE)
+            await self.channel.unary(TRACES, request.SerializeToString(), limit=_SILENCE)
 
 
 class _Build:

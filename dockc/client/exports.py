@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from dockc.base.aside import aside, entered
 from dockc.errors import DockcError, StoreError
+from dockc.protocol.names import EXPORTER_FACT, EXPORTER_PLATFORMS
 from dockc.protocol.receiving import receive
 from dockc.protocol.trees import TreeWriter
 from dockc.rpc.transports import payload
@@ -38,10 +39,9 @@ class Receiver:
         raise NotImplementedError
 
     def _told(self, call: Call) -> None:
-        prefix = "exporter-md-"
         for key, value in call.metadata:
-            if key.startswith(prefix):
-                self.metadata[key.removeprefix(prefix)] = value
+            if key.startswith(EXPORTER_FACT):
+                self.metadata[key.removeprefix(EXPORTER_FACT)] = value
 
 
 class FileReceiver(Receiver):
@@ -90,7 +90,7 @@ class DirectoryReceiver(Receiver):
     async def receive(self, call: Call) -> None:
         """See `Receiver.receive`."""
         self._told(call)
-        if self._delete and "1" not in call.get_all("buildkit-exporter-multi-platform"):
+        if self._delete and "1" not in call.get_all(EXPORTER_PLATFORMS):
             raise DockcError(
                 "local exporter mode=delete requires a BuildKit daemon with multi-platform local export support"
             )

@@ -7,15 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from dockc.base.aside import aside, entered, opened
 from dockc.errors import StoreError
 from dockc.protocol.errors import to_rpc
+from dockc.protocol.metadata import decoded
+from dockc.protocol.names import (
+    AUTH,
+    CONTROL,
+    DIRECTORY,
+    EXCLUDE,
+    EXPORTER_ID,
+    FILE_SEND,
+    FILE_SYNC,
+    FOLLOW,
+    HEALTH,
+    INCLUDE,
+    SECRETS,
+    SESSION_ID,
+    SESSION_KEY,
+    SESSION_METHODS,
+    SSH_CHECK,
+    SSH_FORWARD,
+    SSH_ID,
+    UPLOAD,
+    UPLOAD_HOST,
+    UPLOAD_PATH,
+)
 from dockc.rpc.calls import Call, Channel, Handler, only, unary
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import NOT_FOUND, UNIMPLEMENTED, UNKNOWN, RpcError
@@ -26,14 +48,6 @@ if TYPE_CHECKING:
     from dockc.runtime.registry.credentials import DockerConfig
     from dockc.runtime.registry.trust import Trust
     from dockc.runtime.session.secrets import ClientSsh, SecretStore
-
-HEALTH = "/grpc.health.v1.Health/Check"
-FILE_SYNC = "/moby.filesync.v1.FileSync/"
-FILE_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
-AUTH = "/moby.filesync.v1.Auth/"
-SECRETS = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
-SSH = "/moby.sshforward.v1.SSH/"
-UPLOAD = "/moby.upload.v1.Upload/Pull"
 
 _PIECE = 1 << 20
 _TOKEN_SECONDS = 60
@@ -72,7 +86,7 @@ class Session:
     def lend_directories(self, directories: Mapping[str, Path]) -> None:
         """Directories by name."""
         if directories:
-            self.handlers[FILE_SYNC + "DiffCopy"] = self._files(dict(directories))
+            self.handlers[FILE_SYNC] = self._files(dict(directories))
 
     def _files(self, directories: Mapping[str, Path]) -> Handler:
         async def diff_copy(call: Call) -> None:
@@ -80,14 +94,14 @@ class Session:
             from dockc.runtime.fsutil.walk import Filter, walk
 
             asked = decoded(call.metadata)
-            name = (asked.get("dir-name") or [""])[0]
+            name = (asked.get(DIRECTORY) or [""])[0]
             root = directories.get(name)
             if root is None:
                 raise RpcError(f'no access allowed to dir "{name}"', code=NOT_FOUND)
-            follow = asked.get("followpaths")
+            follow = asked.get(FOLLOW)
             chosen = Filter(
-                include=tuple(asked.get("include-patterns", ())),
-                exclude=tuple(asked.get("exclude-patterns", ())),
+                include=tuple(asked.get(INCLUDE, ())),
+                exclude=tuple(asked.get(EXCLUDE, ())),
                 follow=tuple(follow) if follow is not None else None,
             )
             call.start()
@@ -158,15 +172,15 @@ class Session:
         async def forward(call: Call) -> None:
             await _forward(call, agents)
 
-        self.handlers[SSH + "CheckAgent"] = unary(session_pb2.CheckAgentRequest, check)
-        self.handlers[SSH + "ForwardAgent"] = forward
+        self.handlers[SSH_CHECK] = unary(session_pb2.CheckAgentRequest, check)
+        self.handlers[SSH_FORWARD] = forward
 
     def lend_uploads(self, uploads: Mapping[str, Path]) -> None:
         """Files by the address that they answer for."""
 
         async def pull(call: Call) -> None:
-            address = call.get("urlhost") + call.get("urlpath")
-            path = uploads.get(call.get("urlpath").lstrip("/")) or next(
+            address = call.get(UPLOAD_HOST) + call.get(UPLOAD_PATH)
+            path = uploads.get(call.get(UPLOAD_PATH).lstrip("/")) or next(
                 (file for url, file in uploads.items() if url.partition("://")[2] == address), None
             )
             if path is None:
@@ -185,7 +199,7 @@ class Session:
             return
 
         async def diff_copy(call: Call) -> None:
-            text = call.get("buildkit-attachable-exporter-id")
+            text = call.get(EXPORTER_ID)
             receiver = receivers.get(int(text) if text.isdecimal() and len(text) < 10 else 0)
             if receiver is None:
                 raise RpcError(f"exporter {text} not found", code=NOT_FOUND)
@@ -208,12 +222,12 @@ class Session:
 
     def open(self, channel: Channel) -> SessionLink:
         """Begin to serve."""
-        methods = [("x-docker-expose-session-grpc-method", path) for path in self.handlers]
+        methods = [(SESSION_METHODS, path) for path in self.handlers]
         call = channel.call(
-            "/moby.buildkit.v1.Control/Session",
+            CONTROL + "Session",
             [
-                ("x-docker-expose-session-uuid", self.id),
-                ("x-docker-expose-session-sharedkey", self.shared_key),
+                (SESSION_ID, self.id),
+                (SESSION_KEY, self.shared_key),
                 *methods,
             ],
         )
@@ -244,18 +258,6 @@ class SessionLink:
             await asyncio.wait(list(self._tunnel.channel.tasks), timeout=5)
 
 
-def decoded(metadata: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Metadata with all values of a key, percent-decoded where `<key>-encoded` says so."""
-    found: dict[str, list[str]] = {}
-    for key, value in metadata:
-        found.setdefault(key, []).append(value)
-    for key in [one for one in found if one.endswith("-encoded")]:
-        plain = key.removesuffix("-encoded")
-        if found[key] == ["1"] and plain in found:
-            found[plain] = [unquote(value, errors="surrogateescape") for value in found[plain]]
-    return found
-
-
 async def _health(call: Call) -> None:
     await only(call, session_pb2.HealthCheckRequest)
     await call.send(b"\x08\x01")
@@ -267,7 +269,7 @@ async def _forward(call: Call, agents: ClientSsh) -> None:
 
     from dockc.runtime.session.ssh import forward
 
-    name = call.get("buildkit.ssh.id") or "default"
+    name = call.get(SSH_ID) or "default"
     source = agents.find(name)
     if source is None:
         raise RpcError(f"unset ssh forward key {name}", code=NOT_FOUND)

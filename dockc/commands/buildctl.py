@@ -377,11 +377,11 @@ async def _get(options: argparse.Namespace) -> int:
 
 
 async def _write_blob(options: argparse.Namespace, remote: Remote, digest: str) -> None:
+    from dockc.protocol.names import CONTENT
     from dockc.rpc.pb import content_pb2
 
     request = content_pb2.ReadContentRequest(digest=digest)
-    way = "/containerd.services.content.v1.Content/Read"
-    async for part in remote.stream(way, request, content_pb2.ReadContentResponse):
+    async for part in remote.stream(CONTENT + "Read", request, content_pb2.ReadContentResponse):
         options.out.write(part.data)
 
 

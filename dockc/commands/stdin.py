@@ -18,9 +18,8 @@ from dockc.base.files import FILE_LIMIT
 from dockc.engine.images import is_archive
 from dockc.engine.request import CompileRequest, with_changes
 from dockc.errors import DockcError, UsageError
+from dockc.protocol.names import UPLOADS
 
-#: Addresses below this one are answered from files; no name server knows it.
-SESSION = "http://buildkit-session/"
 _CHUNK = 1 << 20
 
 
@@ -47,7 +46,7 @@ def _read(request: CompileRequest, stream: BinaryIO, folder: Path) -> tuple[Comp
         head = stream.read(1024)
         if is_archive(head):
             path = folder / "context"
-            address = SESSION + _spool(head, stream, path)
+            address = UPLOADS + _spool(head, stream, path)
             return with_changes(request, context=address), {address: path}
         if request.file:
             raise UsageError("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")

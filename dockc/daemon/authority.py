@@ -16,6 +16,7 @@ from dockc.base import ed25519
 from dockc.base.record import Record
 from dockc.daemon.sessions import ANSWER
 from dockc.errors import DockcError
+from dockc.protocol.names import AUTH
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import UNAVAILABLE, UNIMPLEMENTED, RpcError
 from dockc.runtime.session.auth import ANONYMOUS, Credentials, Token
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from dockc.daemon.sessions import Caller
     from dockc.runtime.session.auth import TokenWish
 
-AUTH = "/moby.filesync.v1.Auth/"
 CREDENTIALS = AUTH + "Credentials"
 FETCH_TOKEN = AUTH + "FetchToken"
 GET_AUTHORITY = AUTH + "GetTokenAuthority"

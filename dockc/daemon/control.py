@@ -24,13 +24,14 @@ from dockc.daemon.builds import Build, Builds
 from dockc.daemon.lending import lent
 from dockc.daemon.outputs import SessionOutputs
 from dockc.daemon.policy import SessionPolicy
-from dockc.daemon.sessions import HEALTH, Sessions
+from dockc.daemon.sessions import Sessions
 from dockc.daemon.tracing import Tracing
 from dockc.engine.gateway import Gateway, to_policy, without_default_provenance
 from dockc.engine.request import BuildRequest, entitlement_of
 from dockc.errors import DockcError
 from dockc.golang.filters import FilterError, match, parse
 from dockc.protocol.errors import to_rpc
+from dockc.protocol.names import CONTENT, CONTROL, HEALTH, NOW
 from dockc.protocol.status import to_wire
 from dockc.rpc.calls import Call, Handler, only, unary
 from dockc.rpc.pb import common_pb2, content_pb2, control_pb2, session_pb2
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SERVICE = "/moby.buildkit.v1.Control/"
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
 BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
 _TRIM = 25
@@ -108,17 +108,16 @@ class Control:
             "ListenBuildHistory": self._history,
             "UpdateBuildHistory": unary(control_pb2.UpdateBuildHistoryRequest, self._update_history),
         }
-        content = "/containerd.services.content.v1.Content/"
         return {
-            **{SERVICE + name: handler for name, handler in found.items()},
+            **{CONTROL + name: handler for name, handler in found.items()},
             **gateway.handlers(self.builds),
             **self.tracing.handlers(),
             HEALTH: unary(session_pb2.HealthCheckRequest, healthy),
-            content + "Info": unary(content_pb2.InfoRequest, self._content_info),
-            content + "Read": self._content_read,
-            content + "List": self._content_list,
-            content + "ListStatuses": unary(content_pb2.ListStatusesRequest, self._content_statuses),
-            **{content + name: self._content_refused for name in ("Update", "Delete", "Status", "Write", "Abort")},
+            CONTENT + "Info": unary(content_pb2.InfoRequest, self._content_info),
+            CONTENT + "Read": self._content_read,
+            CONTENT + "List": self._content_list,
+            CONTENT + "ListStatuses": unary(content_pb2.ListStatusesRequest, self._content_statuses),
+            **{CONTENT + name: self._content_refused for name in ("Update", "Delete", "Status", "Write", "Abort")},
         }
 
     # --- the daemon -------------------------------------------------------------------------------------
@@ -256,7 +255,7 @@ class Control:
         begun = False
         async for status in self.builds.watch(request.Ref):
             if not begun:
-                call.start([("buildkit-current-timestamp", _now())])
+                call.start([(NOW, _now())])
                 begun = True
             await call.send(to_wire(status).SerializeToString())
 
@@ -272,7 +271,7 @@ class Control:
 
     async def _history(self, call: Call) -> None:
         request = await only(call, control_pb2.BuildHistoryRequest)
-        call.start([("buildkit-current-timestamp", _now())])
+        call.start([(NOW, _now())])
         async for event in self.builds.listen(request):
             await call.send(event.SerializeToString())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from dockc.daemon.mirrors import Mirrors
 from dockc.daemon.sessions import Caller
 from dockc.errors import DockcError
 from dockc.protocol.errors import RemoteError
+from dockc.protocol.metadata import encoded
+from dockc.protocol.names import DIRECTORY, EXCLUDE, FILE_SYNC, FOLLOW, INCLUDE
 from dockc.protocol.receiving import Choose, outlined, receive
 from dockc.protocol.trees import TreeWriter
 from dockc.rpc.status import NOT_FOUND
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from dockc.runtime.fsutil.arriving import Taker
     from dockc.runtime.fsutil.outline import Outline
     from dockc.runtime.session.files import Report
-
-FILE_SYNC = "/moby.filesync.v1.FileSync/DiffCopy"
 
 
 class ClientDirectory:
@@ -143,13 +143,13 @@ class ClientDirectory:
 
     async def _receive(self, choose: Choose, wanted: Filter, report: Report | None) -> int:
         """Let the client send what is wanted; bytes that came."""
-        metadata = [("dir-name", self._name)]
+        metadata = [(DIRECTORY, self._name)]
         for name, values in (
-            ("include-patterns", wanted.include),
-            ("exclude-patterns", wanted.exclude),
-            ("followpaths", wanted.follow or ()),
+            (INCLUDE, wanted.include),
+            (EXCLUDE, wanted.exclude),
+            (FOLLOW, wanted.follow or ()),
         ):
-            metadata += _encoded(name, values)
+            metadata += encoded(name, values)
         call = self._caller.channel.call(FILE_SYNC, metadata)
         try:
             size = await receive(call, choose, report=report)
@@ -176,12 +176,3 @@ class _Sending:
 def _key(*parts: str) -> str:
     """One text of several, of which a client chooses some: no other ones give the same, nor does any path."""
     return "client " + json.dumps(parts)
-
-
-def _encoded(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
-    """Metadata of a list; percent-encoded where a value is no plain text, or has space around it."""
-    if all(value.isascii() and value.isprintable() and value == value.strip() for value in values):
-        return [(name, value) for value in values]
-    from urllib.parse import quote
-
-    return [(f"{name}-encoded", "1"), *((name, quote(value, errors="surrogateescape")) for value in values)]

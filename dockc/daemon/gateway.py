@@ -6,14 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from dockc.engine.gateway import answers
+from dockc.protocol.names import BUILD_ID
 from dockc.rpc.status import INVALID_ARGUMENT, RpcError
 
 if TYPE_CHECKING:
     from dockc.daemon.builds import Builds
     from dockc.engine.gateway import Gateway
     from dockc.rpc.calls import Call, Handler
-
-BUILD_ID = "buildkit-controlapi-buildid"
 
 
 def handlers(builds: Builds) -> dict[str, Handler]:

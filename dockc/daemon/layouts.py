@@ -15,6 +15,7 @@ from dockc.base.threads import waiting
 from dockc.daemon.sessions import Caller
 from dockc.errors import StoreError
 from dockc.protocol.errors import RemoteError
+from dockc.protocol.names import CONTENT, STORE_ID
 from dockc.rpc.calls import parsed
 from dockc.rpc.pb import content_pb2
 from dockc.rpc.status import ALREADY_EXISTS, INVALID_ARGUMENT, NOT_FOUND, RpcError
@@ -22,8 +23,6 @@ from dockc.runtime.several import TRANSFERS, several
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
-
-CONTENT = "/containerd.services.content.v1.Content/"
 
 _BLOCK = 1 << 20
 
@@ -86,7 +85,7 @@ class ClientLayout:
         return file, size
 
     async def _read(self, digest: str, file: BinaryIO) -> int:
-        metadata = [("buildkit-attachable-store-id", self._store)]
+        metadata = [(STORE_ID, self._store)]
         info = await self._caller.unary(
             CONTENT + "Info", content_pb2.InfoRequest(digest=digest), content_pb2.InfoResponse, metadata
         )
@@ -120,7 +119,7 @@ def write_blobs(
 
 async def _write(caller: Caller, store: str, digest: str, size: int, content: ContentStore) -> None:
     """Send one blob, unless the client has it (containerd, `content.Writer` over the wire)."""
-    call = caller.channel.call(CONTENT + "Write", [("buildkit-attachable-store-id", store)])
+    call = caller.channel.call(CONTENT + "Write", [(STORE_ID, store)])
     try:
         start = content_pb2.WriteContentRequest(
             action=content_pb2.STAT, ref=f"dockc-{digest}", total=size, expected=digest

@@ -13,14 +13,27 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from urllib.parse import urlsplit
 
 from dockc.base.aside import aside
 from dockc.base.sockets import Address
-from dockc.daemon.directories import FILE_SYNC, ClientDirectory
-from dockc.daemon.layouts import CONTENT, Caches, ClientLayout
+from dockc.daemon.directories import ClientDirectory
+from dockc.daemon.layouts import Caches, ClientLayout
 from dockc.daemon.mirrors import Mirrors
 from dockc.daemon.sessions import ANSWER, Caller
 from dockc.daemon.sinks import Sinks
+from dockc.protocol.names import (
+    CONTENT,
+    FILE_SYNC,
+    SECRETS,
+    SSH_CHECK,
+    SSH_FORWARD,
+    SSH_ID,
+    UPLOAD,
+    UPLOAD_HOST,
+    UPLOAD_PATH,
+    UPLOADS,
+)
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import DEADLINE_EXCEEDED, NOT_FOUND, RpcError
 from dockc.rpc.transports import packed, payload
@@ -32,10 +45,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SECRETS = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
-SSH_CHECK = "/moby.sshforward.v1.SSH/CheckAgent"
-SSH_FORWARD = "/moby.sshforward.v1.SSH/ForwardAgent"
-UPLOAD = "/moby.upload.v1.Upload/Pull"
+_HOST = urlsplit(UPLOADS).netloc
 
 
 def lent(
@@ -169,7 +179,7 @@ class _Agents:
 async def _relay(caller: Caller, ssh_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Carry bytes between a step and the client's agent, until either has closed its end."""
     try:
-        call = caller.channel.call(SSH_FORWARD, [("buildkit.ssh.id", ssh_id)])
+        call = caller.channel.call(SSH_FORWARD, [(SSH_ID, ssh_id)])
     except RpcError:  # the client has gone
         writer.close()
         return
@@ -221,15 +231,13 @@ class _Named(Mapping[str, T]):
 class _Uploads(Mapping[str, Path]):
     """Files that a client sends when their address is asked for."""
 
-    PREFIX = "http://buildkit-session/"
-
     def __init__(self, caller: Caller, folder: Path) -> None:
         self._caller, self._folder = caller, folder
         self._files: dict[str, Path] = {}
         self._guard = threading.Lock()
 
     def __contains__(self, url: object) -> bool:
-        return isinstance(url, str) and url.startswith(self.PREFIX)
+        return isinstance(url, str) and url.startswith(UPLOADS)
 
     def __getitem__(self, url: str) -> Path:
         if url not in self:
@@ -243,7 +251,7 @@ class _Uploads(Mapping[str, Path]):
             return self._files[url]
 
     async def _pull(self, url: str, file: BinaryIO) -> None:
-        metadata = [("urlhost", "buildkit-session"), ("urlpath", "/" + url.removeprefix(self.PREFIX))]
+        metadata = [(UPLOAD_HOST, _HOST), (UPLOAD_PATH, "/" + url.removeprefix(UPLOADS))]
         call = self._caller.channel.call(UPLOAD, metadata)
         try:
             while (messages := await call.receive_all()) is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from dockc.protocol.errors import from_rpc
+from dockc.protocol.names import EXPORTER
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import UNAVAILABLE, UNIMPLEMENTED, RpcError
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from dockc.engine.bridge import Result
     from dockc.engine.gateway import Gateway
     from dockc.runtime.exporter.options import Output
-
-_SERVICE = "/moby.exporter.v1.Exporter/"
 
 
 class SessionOutputs:
@@ -38,7 +37,7 @@ class SessionOutputs:
         refs = [] if gateway is None else [gateway.name(ref) for ref in result.refs.values() if ref is not None]
         request = session_pb2.FindExportersRequest(metadata=dict(result.metadata), refs=refs)
         try:
-            found = await self._caller.unary(_SERVICE + "FindExporters", request, session_pb2.FindExportersResponse)
+            found = await self._caller.unary(EXPORTER + "FindExporters", request, session_pb2.FindExportersResponse)
         except RpcError as exc:
             if exc.code in {UNAVAILABLE, UNIMPLEMENTED}:
                 return ()
@@ -49,7 +48,7 @@ class SessionOutputs:
         """Tell what came of all outputs; a client that does not want to know need not."""
         request = session_pb2.FinalizeExportRequest(exporter_response=dict(response))
         try:
-            await self._caller.unary(_SERVICE + "FinalizeExport", request, session_pb2.FinalizeExportResponse)
+            await self._caller.unary(EXPORTER + "FinalizeExport", request, session_pb2.FinalizeExportResponse)
         except RpcError as exc:
             if exc.code not in {UNAVAILABLE, UNIMPLEMENTED}:
                 raise from_rpc(exc) from None

@@ -10,6 +10,7 @@ from dockc.engine.gateway import resolve_meta
 from dockc.errors import DockcError
 from dockc.golang.text import quote
 from dockc.protocol.errors import PREFIX, from_rpc
+from dockc.protocol.names import CHECK_POLICY
 from dockc.rpc.pb import common_pb2, gateway_pb2
 from dockc.rpc.status import UNKNOWN, RpcError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from dockc.daemon.sessions import Caller
     from dockc.oci.platform import Platform
 
-CHECK = "/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"
 _DECISION = PREFIX + "policysession.DecisionResponse+json"
 _MOST_QUESTIONS = 10
 
@@ -46,7 +46,7 @@ class SessionPolicy:
             )
         for _ in range(_MOST_QUESTIONS):
             try:
-                said = await self._caller.unary(CHECK, asked, gateway_pb2.CheckPolicyResponse)
+                said = await self._caller.unary(CHECK_POLICY, asked, gateway_pb2.CheckPolicyResponse)
             except RpcError as exc:
                 raise from_rpc(exc) from None
             if said.HasField("request"):

@@ -14,6 +14,7 @@ from dockc.base.threads import given_up, waiting
 from dockc.daemon.mirrors import Mirrors
 from dockc.errors import DockcError
 from dockc.protocol.errors import from_rpc
+from dockc.protocol.names import HEALTH, SESSION_HEALTH, SESSION_ID, SESSION_KEY, SESSION_METHODS
 from dockc.rpc.calls import Call, Channel, parsed
 from dockc.rpc.status import DEADLINE_EXCEEDED, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE, RpcError
 from dockc.rpc.transports import Tunnel
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=Message)
 
 T = TypeVar("T")
-
-HEALTH = "/grpc.health.v1.Health/Check"
 
 _WAIT = 5.0
 """Seconds that a build waits for its session."""
@@ -181,7 +180,7 @@ class Sessions:
         Raises:
             RpcError: it has no name, or one that is taken.
         """
-        name = call.get("x-docker-expose-session-uuid")
+        name = call.get(SESSION_ID)
         if not name:
             raise RpcError("session without an id", code=INVALID_ARGUMENT)
         if name in self._callers:
@@ -190,10 +189,10 @@ class Sessions:
         tunnel = Tunnel(call)
         caller = Caller(
             name,
-            call.get("x-docker-expose-session-sharedkey"),
-            call.get_all("x-docker-expose-session-grpc-method"),
+            call.get(SESSION_KEY),
+            call.get_all(SESSION_METHODS),
             tunnel.channel,
-            health=_health(call.get("x-buildkit-session-health-custom-timeout")),
+            health=_health(call.get(SESSION_HEALTH)),
             peer=call.channel.peer,
         )
         self._callers[name] = caller

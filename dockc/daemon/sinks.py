@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from dockc.daemon.layouts import CONTENT, write_blobs
+from dockc.daemon.layouts import write_blobs
 from dockc.daemon.outflow import PIECE, Outflow
 from dockc.daemon.sessions import Caller
 from dockc.errors import DockcError, StoreError
 from dockc.protocol.errors import RemoteError
+from dockc.protocol.names import CONTENT, EXPORTER_FACT, EXPORTER_ID, EXPORTER_PLATFORMS, FILE_SEND
 from dockc.protocol.sending import Sender
 from dockc.rpc.calls import Call
 from dockc.rpc.status import ALREADY_EXISTS
@@ -24,8 +25,6 @@ from dockc.runtime.fsutil.walk import Entry, Filter, walk
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.session.sinks import Tree
-
-FILE_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
 
 
 class Sinks:
@@ -38,9 +37,9 @@ class Sinks:
         if not self._caller.serves(FILE_SEND):
             raise StoreError(f"method {FILE_SEND} not supported by the client")
         told = [
-            (f"exporter-md-{key}", value) for key, value in metadata.items() if value.isascii() and value.isprintable()
+            (EXPORTER_FACT + key, value) for key, value in metadata.items() if value.isascii() and value.isprintable()
         ]
-        return self._caller.channel.call(FILE_SEND, [("buildkit-attachable-exporter-id", str(output)), *told, *more])
+        return self._caller.channel.call(FILE_SEND, [(EXPORTER_ID, str(output)), *told, *more])
 
     @contextmanager
     def archive(self, output: int, metadata: Mapping[str, str]) -> Iterator[BinaryIO]:
@@ -77,7 +76,7 @@ class Sinks:
         write_blobs(self._caller, "export", digests, content, cancelled)
 
     async def _send(self, output: int, trees: Sequence[Tree]) -> None:
-        call = self._call(output, {}, ("buildkit-exporter-multi-platform", "1"))
+        call = self._call(output, {}, (EXPORTER_PLATFORMS, "1"))
         places = _Places(trees)
         epoch = next((tree.epoch for tree in trees if tree.epoch is not None), None)
         sender = Sender(

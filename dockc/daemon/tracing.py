@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from dockc.engine import otlp, tracing
-from dockc.engine.collecting import EXPORT
+from dockc.protocol.names import TRACES
 from dockc.rpc.calls import Call, Handler, unary
 from dockc.rpc.pb import trace_pb2
 
@@ -90,7 +90,7 @@ class Tracing:
 
     def handlers(self) -> dict[str, Handler]:
         """The one call of the service."""
-        return {EXPORT: unary(trace_pb2.ExportTraceServiceRequest, self._export)}
+        return {TRACES: unary(trace_pb2.ExportTraceServiceRequest, self._export)}
 
     async def _export(
         self, request: trace_pb2.ExportTraceServiceRequest, _: Call

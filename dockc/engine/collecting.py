@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.protocol.names import TRACES
+
 if TYPE_CHECKING:
     from dockc.engine.tracing import Trace
 
-EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 MAX_MESSAGE = 4 << 20
 """Bytes of one message of spans: as many as gRPC's own servers take."""
 SOCKET_MODE = 0o666
@@ -41,7 +42,7 @@ async def collecting(trace: Trace) -> AsyncIterator[Path]:
             trace.receive(request.resource_spans)
             return trace_pb2.ExportTraceServiceResponse()
 
-        handlers = {EXPORT: unary(trace_pb2.ExportTraceServiceRequest, export)}
+        handlers = {TRACES: unary(trace_pb2.ExportTraceServiceRequest, export)}
         return Wire(handlers, explain=to_rpc, max_message=MAX_MESSAGE)
 
     with tempfile.TemporaryDirectory(prefix="dockc-otel-") as folder, socket.socket(socket.AF_UNIX) as made:

@@ -22,6 +22,7 @@ from dockc.golang.modes import to_go
 from dockc.llb import caps
 from dockc.oci.platform import Platform
 from dockc.protocol.errors import SOLVE, from_rpc, to_rpc
+from dockc.protocol.names import BRIDGE
 from dockc.rpc.calls import Call, Handler, only
 from dockc.rpc.pb import common_pb2, gateway_pb2, session_pb2
 from dockc.rpc.status import ALREADY_EXISTS, CANCELLED, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, RpcError
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.ref import ImmutableRef
 
     Q = TypeVar("Q", bound=Message)
-
-SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
 
 #: What the gateway can do, in the protocol's words.
 FRONTEND_CAPS = (
@@ -460,7 +459,7 @@ def answers(gateway: Callable[[Call], Awaitable[Gateway]]) -> dict[str, Handler]
         "ReadDirContainer": of(gateway_pb2.ReadDirRequest, Gateway.read_dir_in_container),
         "StatFileContainer": of(gateway_pb2.StatFileRequest, Gateway.stat_file_in_container),
     }
-    return {SERVICE + name: handler for name, handler in found.items()}
+    return {BRIDGE + name: handler for name, handler in found.items()}
 
 
 def own_workers() -> list[common_pb2.WorkerRecord]:

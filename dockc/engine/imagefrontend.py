@@ -22,6 +22,7 @@ from dockc.engine.gateway import Gateway, answers, own_workers
 from dockc.engine.request import stands_in
 from dockc.errors import DockcError
 from dockc.protocol.errors import from_rpc, to_rpc
+from dockc.protocol.names import HEALTH
 from dockc.rpc.calls import Call, Channel, unary
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import UNIMPLEMENTED, RpcError
@@ -190,7 +191,7 @@ async def _run(gateway: Gateway, ref: Ref, spec: ExecSpec, mounts: tuple[Resolve
             mutable.release()
 
     health = unary(session_pb2.HealthCheckRequest, _healthy)
-    handlers = answers(mine) | {"/grpc.health.v1.Health/Check": health}
+    handlers = answers(mine) | {HEALTH: health}
     running = asyncio.ensure_future(work.blocking(run, cancelled=cancelled))
     try:
         channel = await on_descriptors(from_read, to_write, handlers, explain=to_rpc)

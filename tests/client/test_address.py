@@ -43,7 +43,7 @@ def test_a_helper_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest
     """Neither the end of its input nor a friendly word ends it."""
     monkeypatch.setattr(address, "_PATIENCE", 0.05)
 
-    async def close(*, cancelled: bool) -> int | None:
+    async def close(*, cancelled: bool) -> int:
         ready = tmp_path / f"{cancelled}"
         channel, process = await connect_command(["sh", "-c", f"trap '' TERM; : > {ready}; exec sleep 1000"])
         while not ready.exists():
@@ -53,10 +53,9 @@ def test_a_helper_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest
             await asyncio.sleep(0.01)
             closing.cancel()
             await asyncio.wait((closing,))
-            await process.wait()
         else:
             await closing
-        return process.returncode
+        return await process.wait()
 
     assert asyncio.run(close(cancelled=False)) == -signal.SIGKILL
     assert asyncio.run(close(cancelled=True)) == -signal.SIGKILL

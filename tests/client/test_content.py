@@ -12,6 +12,7 @@ import pytest
 
 from dockc.client import content
 from dockc.client.content import Store, _Ingest
+from dockc.protocol import names
 from dockc.rpc.pb import content_pb2
 from dockc.rpc.status import RpcError
 from tests.rpc.pairs import pair
@@ -52,7 +53,7 @@ def test_a_blob_whose_sender_goes_leaves_nothing(tmp_path: Path, monkeypatch: py
 
     async def run() -> None:
         async with pair(content.handlers({"name": tmp_path})) as (client, server):
-            call = client.call(content.SERVICE + "Write", [("buildkit-attachable-store-id", "name")])
+            call = client.call(names.CONTENT + "Write", [(names.STORE_ID, "name")])
             await call.send(content_pb2.WriteContentRequest(action=content_pb2.WRITE, data=b"part").SerializeToString())
             while not begun.is_set():
                 await asyncio.sleep(0.001)
@@ -73,7 +74,7 @@ def test_blobs_are_listed_with_their_sizes(tmp_path: Path) -> None:
 
     async def run() -> dict[str, int]:
         async with pair(content.handlers({"name": tmp_path})) as (client, _):
-            call = client.call(content.SERVICE + "List", [("buildkit-attachable-store-id", "name")])
+            call = client.call(names.CONTENT + "List", [(names.STORE_ID, "name")])
             await call.send(content_pb2.ListContentRequest().SerializeToString())
             call.end()
             answer = content_pb2.ListContentResponse.FromString(await call.receive() or b"")

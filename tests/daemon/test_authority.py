@@ -13,11 +13,12 @@ import pytest
 
 from dockc.base import ed25519
 from dockc.client.authority import Authority
-from dockc.client.session import AUTH, Session
+from dockc.client.session import Session
 from dockc.daemon.authority import SessionCredentials, Tokens
 from dockc.daemon.sessions import Sessions
 from dockc.errors import DockcError
 from dockc.oci.reference import parse_normalized
+from dockc.protocol.names import AUTH
 from dockc.rpc.calls import Call, Handler, unary
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import UNAVAILABLE, RpcError

@@ -13,10 +13,11 @@ import pytest
 from dockc import llb
 from dockc.engine.bridge import Bridge, Result
 from dockc.engine.engine import Engine, EngineOptions
-from dockc.engine.gateway import SERVICE, Gateway, answers, own_workers
+from dockc.engine.gateway import Gateway, answers, own_workers
 from dockc.engine.request import BuildRequest
 from dockc.llb.pb import ops_pb2
 from dockc.protocol.errors import to_rpc
+from dockc.protocol.names import BRIDGE
 from dockc.rpc.calls import Channel
 from dockc.rpc.pb import gateway_pb2
 from dockc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, RpcError
@@ -71,7 +72,7 @@ async def container(client: Channel, name: str = "c", platform: str = "") -> Non
         root = root.file(llb.symlink("sh", f"/bin/{applet}"))
     definition = root.marshal()
     request = gateway_pb2.SolveRequest(Definition=definition.to_bytes(), allowResultReturn=True, allowResultArrayRef=True)
-    solved = gateway_pb2.SolveResponse.FromString(await client.unary(SERVICE + "Solve", request.SerializeToString()))
+    solved = gateway_pb2.SolveResponse.FromString(await client.unary(BRIDGE + "Solve", request.SerializeToString()))
     mounts = [
         ops_pb2.Mount(dest="/", resultID=solved.result.ref.id, output=-1),
         ops_pb2.Mount(dest="/tmp", mountType=ops_pb2.MountType.TMPFS, output=-1),
@@ -79,7 +80,7 @@ async def container(client: Channel, name: str = "c", platform: str = "") -> Non
     wanted = gateway_pb2.NewContainerRequest(ContainerID=name, Mounts=[one.SerializeToString() for one in mounts])
     if platform:
         wanted.platform.OS = platform
-    await client.unary(SERVICE + "NewContainer", wanted.SerializeToString())
+    await client.unary(BRIDGE + "NewContainer", wanted.SerializeToString())
 
 
 def start(script: str, *, process: str = "p", name: str = "c", fds: tuple[int, ...] = (0, 1, 2), tty: bool = False) -> bytes:
@@ -97,7 +98,7 @@ async def talk(
 ) -> tuple[list[str], dict[int, bytes], gateway_pb2.ExitMessage]:
     """Send messages and take what comes until the process is done; some are sent `after` it has said a word."""
     after = dict(after or {})
-    call = client.call(SERVICE + "ExecProcess")
+    call = client.call(BRIDGE + "ExecProcess")
     for one in messages:
         await call.send(one)
     kinds: list[str] = []
@@ -137,7 +138,7 @@ def test_a_process(tmp_path: Path) -> None:
         # More than any buffer holds, in and out.
         _, said, left = await talk(client, start("while read x; do echo $x; done"), *[written(b"line\n" * 20000, end=n == 9) for n in range(10)])
         assert said[1] == b"line\n" * 200000
-        await client.unary(SERVICE + "ReleaseContainer", gateway_pb2.ReleaseContainerRequest(ContainerID="c").SerializeToString())
+        await client.unary(BRIDGE + "ReleaseContainer", gateway_pb2.ReleaseContainerRequest(ContainerID="c").SerializeToString())
         with pytest.raises(RpcError, match="container details for c not found") as caught:
             await talk(client, start("true"))
         assert caught.value.code == NOT_FOUND
@@ -165,7 +166,7 @@ def test_ends(tmp_path: Path) -> None:
         with pytest.raises(RpcError, match="container c exists"):
             await container(client)
         # The others go with the first; what is released is given up.
-        first = client.call(SERVICE + "ExecProcess")
+        first = client.call(BRIDGE + "ExecProcess")
         await first.send(start("read x"))
         assert gateway_pb2.ExecMessage.FromString(await first.receive() or b"").WhichOneof("Input") == "Started"
         other = asyncio.ensure_future(talk(client, start("while true; do :; done")))
@@ -175,11 +176,11 @@ def test_ends(tmp_path: Path) -> None:
         other = asyncio.ensure_future(talk(client, start("while true; do :; done")))
         await asyncio.sleep(0.3)
         with pytest.raises(RpcError, match="context canceled"):  # something still ran
-            await client.unary(SERVICE + "ReleaseContainer", gateway_pb2.ReleaseContainerRequest(ContainerID="c").SerializeToString())
+            await client.unary(BRIDGE + "ReleaseContainer", gateway_pb2.ReleaseContainerRequest(ContainerID="c").SerializeToString())
         assert (await other)[2].Error.message == "context canceled"
         await container(client)
         # One that nobody waits for ends with the build; so does what its input holds up.
-        call = client.call(SERVICE + "ExecProcess")
+        call = client.call(BRIDGE + "ExecProcess")
         await call.send(start("while true; do :; done"))
         await call.send(written(b"x" * 1000000))
         assert await call.receive() is not None
@@ -194,7 +195,7 @@ def resized(columns: int, rows: int) -> bytes:
 def test_a_terminal(tmp_path: Path) -> None:
     async def story(client: Channel) -> None:
         await container(client)
-        size = "until [ $(stty size | tr ' ' x) = "
+        size = "until [ x$(stty size 2> /tmp/none | tr ' ' x) = x"  # it has none until it is told the first
         script = f"test -t 0 && test -t 2 && echo $TERM; {size}40x80 ]; do :; done; echo first; {size}60x100 ]; do :; done; exit 4"
         later = resized(100, 60)
         kinds, said, left = await talk(client, start(script, tty=True), resized(80, 40), after={b"first": later})
@@ -211,15 +212,15 @@ def test_files(tmp_path: Path) -> None:
 
         async def read(path: str, index: int = 0, ref: str = "c") -> bytes:
             request = gateway_pb2.ReadFileRequest(Ref=ref, FilePath=path, MountIndex=index)
-            answer = await client.unary(SERVICE + "ReadFileContainer", request.SerializeToString())
+            answer = await client.unary(BRIDGE + "ReadFileContainer", request.SerializeToString())
             return gateway_pb2.ReadFileResponse.FromString(answer).Data
 
         assert await read("/made") == b"written\n"
         request = gateway_pb2.ReadDirRequest(Ref="c", DirPath="/", IncludePattern="m*")
-        answer = await client.unary(SERVICE + "ReadDirContainer", request.SerializeToString())
+        answer = await client.unary(BRIDGE + "ReadDirContainer", request.SerializeToString())
         assert [one.path for one in gateway_pb2.ReadDirResponse.FromString(answer).entries] == [b"made"]
         asked = gateway_pb2.StatFileRequest(Ref="c", Path="/made")
-        answer = await client.unary(SERVICE + "StatFileContainer", asked.SerializeToString())
+        answer = await client.unary(BRIDGE + "StatFileContainer", asked.SerializeToString())
         found = gateway_pb2.StatFileResponse.FromString(answer).stat
         assert (found.path, found.size) == (b"made", 8)
         with pytest.raises(RpcError, match="open /absent: no such file or directory"):
@@ -261,7 +262,7 @@ def test_a_container_that_ends_while_it_is_made(tmp_path: Path, monkeypatch: pyt
         assert known[0].root is not None and known[0].root.path.exists()
         if end == "released":
             asked = gateway_pb2.ReleaseContainerRequest(ContainerID="c")
-            await client.unary(SERVICE + "ReleaseContainer", asked.SerializeToString())
+            await client.unary(BRIDGE + "ReleaseContainer", asked.SerializeToString())
             go.set()
             with pytest.raises(RpcError, match="released while it was made"):
                 await making
@@ -293,13 +294,13 @@ def test_input_that_nobody_reads_holds_up_nothing(tmp_path: Path, fds: tuple[int
 def test_a_container_is_released_whoever_does_not_read_its_output(tmp_path: Path) -> None:
     async def story(client: Channel) -> None:
         await container(client)
-        call = client.call(SERVICE + "ExecProcess")
+        call = client.call(BRIDGE + "ExecProcess")
         await call.send(start("while printf %065536d 0; do :; done", fds=(1,)))
         while call.untaken < 7 << 20:  # and the rest of its window is too small for one more
             await asyncio.sleep(0.01)
         asked = gateway_pb2.ReleaseContainerRequest(ContainerID="c")
         with pytest.raises(RpcError, match="context canceled"):
-            await client.unary(SERVICE + "ReleaseContainer", asked.SerializeToString())
+            await client.unary(BRIDGE + "ReleaseContainer", asked.SerializeToString())
         call.cancel()
 
     run(tmp_path, story)

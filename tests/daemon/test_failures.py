@@ -12,11 +12,12 @@ import pytest
 from dockc import llb
 from dockc.engine.bridge import Bridge, Result
 from dockc.engine.engine import Engine, EngineOptions
-from dockc.engine.gateway import SERVICE, Gateway, answers, own_workers
+from dockc.engine.gateway import Gateway, answers, own_workers
 from dockc.engine.request import BuildRequest
 from dockc.llb.definition import Definition
 from dockc.llb.pb import ops_pb2
 from dockc.protocol.errors import SOLVE, to_rpc
+from dockc.protocol.names import BRIDGE
 from dockc.rpc.calls import Channel
 from dockc.rpc.pb import gateway_pb2
 from dockc.rpc.status import RpcError
@@ -39,7 +40,7 @@ def failed(folder: Path, definition: Definition, *, keeps: bool = True) -> list[
     async def story(client: Channel) -> None:
         request = gateway_pb2.SolveRequest(Definition=definition.to_bytes(), allowResultReturn=True, Evaluate=True)
         with pytest.raises(RpcError) as caught:
-            await client.unary(SERVICE + "Solve", request.SerializeToString())
+            await client.unary(BRIDGE + "Solve", request.SerializeToString())
         told = [json.loads(value) for url, value in caught.value.details if url == SOLVE]
         if not keeps:
             assert told == []
@@ -81,16 +82,16 @@ async def files(client: Channel, key: str, name: str) -> dict[str, str]:
     """Files at the top of a ref, by a container that has it mounted."""
     mount = ops_pb2.Mount(dest="/", resultID=key, output=-1)
     made = gateway_pb2.NewContainerRequest(ContainerID=name, Mounts=[mount.SerializeToString()])
-    await client.unary(SERVICE + "NewContainer", made.SerializeToString())
+    await client.unary(BRIDGE + "NewContainer", made.SerializeToString())
     asked = gateway_pb2.ReadDirRequest(Ref=name, DirPath="/")
-    listed = gateway_pb2.ReadDirResponse.FromString(await client.unary(SERVICE + "ReadDirContainer", asked.SerializeToString()))
+    listed = gateway_pb2.ReadDirResponse.FromString(await client.unary(BRIDGE + "ReadDirContainer", asked.SerializeToString()))
     found = {}
     for path in (os.fsdecode(one.path) for one in listed.entries):
         if path.endswith(".txt"):
             read = gateway_pb2.ReadFileRequest(Ref=name, FilePath=path)
-            data = await client.unary(SERVICE + "ReadFileContainer", read.SerializeToString())
+            data = await client.unary(BRIDGE + "ReadFileContainer", read.SerializeToString())
             found[path] = gateway_pb2.ReadFileResponse.FromString(data).Data.decode()
-    await client.unary(SERVICE + "ReleaseContainer", gateway_pb2.ReleaseContainerRequest(ContainerID=name).SerializeToString())
+    await client.unary(BRIDGE + "ReleaseContainer", gateway_pb2.ReleaseContainerRequest(ContainerID=name).SerializeToString())
     return found
 
 

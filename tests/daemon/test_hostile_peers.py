@@ -18,9 +18,10 @@ from dockc import llb
 from dockc.client.address import connect, parse
 from dockc.client.control import Bridge, BuildSpec, Export, Remote, through_frontend
 from dockc.client.exports import Receiver
-from dockc.client.session import AUTH, FILE_SYNC, SECRETS, Session
+from dockc.client.session import Session
 from dockc.errors import DockcError
 from dockc.llb.pb import ops_pb2 as ops
+from dockc.protocol.names import AUTH, FILE_SYNC, SECRETS
 from dockc.rpc.calls import Call, Handler, unary
 from dockc.rpc.pb import common_pb2, gateway_pb2, session_pb2
 from dockc.rpc.status import RpcError
@@ -55,7 +56,7 @@ async def build(
     link = await connect(parse(daemon.address))
     try:
         session = Session()
-        session.handlers |= {{"files": FILE_SYNC + "DiffCopy", "secrets": SECRETS, "credentials": AUTH + "Credentials"}[key]: one for key, one in lent.items()}
+        session.handlers |= {{"files": FILE_SYNC, "secrets": SECRETS, "credentials": AUTH + "Credentials"}[key]: one for key, one in lent.items()}
         spec = BuildSpec(session=session, exports=tuple(exports), entitlements=tuple(entitlements))
         async with asyncio.timeout(60):
             await Remote(link).build(spec, drive or (lambda bridge: through_frontend(bridge, spec, definition)), lambda status: None)

@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from dockc.daemon.policy import CHECK, SessionPolicy
+from dockc.daemon.policy import SessionPolicy
 from dockc.daemon.sessions import Caller
 from dockc.errors import DockcError
 from dockc.oci.platform import Platform
 from dockc.protocol.errors import RemoteError
+from dockc.protocol.names import CHECK_POLICY
 from dockc.rpc.pb import common_pb2, gateway_pb2
 from dockc.runtime.source.found import FoundHttp
 
@@ -26,7 +27,7 @@ class Client:
         self.answers, self.asked = list(answers), list[gateway_pb2.CheckPolicyRequest]()
 
     async def unary(self, path: str, request: gateway_pb2.CheckPolicyRequest, _: object) -> gateway_pb2.CheckPolicyResponse:
-        assert path == CHECK
+        assert path == CHECK_POLICY
         copy = gateway_pb2.CheckPolicyRequest()
         copy.CopyFrom(request)
         self.asked.append(copy)

@@ -16,8 +16,8 @@ from dockc.daemon import gateway, lending
 from dockc.daemon.builds import Builds
 from dockc.daemon.mirrors import Mirrors
 from dockc.daemon.sessions import Caller, SessionGone, Sessions
-from dockc.engine.gateway import SERVICE as BRIDGE
 from dockc.engine.gateway import Gateway
+from dockc.protocol.names import BRIDGE, BUILD_ID, SESSION_ID, SSH_CHECK, SSH_FORWARD
 from dockc.rpc.calls import Call, Handler, unary
 from dockc.rpc.pb import control_pb2, gateway_pb2, session_pb2
 from dockc.rpc.status import NOT_FOUND, RpcError
@@ -105,7 +105,7 @@ def test_a_session_whose_client_speaks_nonsense_ends(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with pair({"/Session": sessions.serve}) as (client, _):
-            call = client.call("/Session", [("x-docker-expose-session-uuid", "one")])
+            call = client.call("/Session", [(SESSION_ID, "one")])
             await sessions.find("one")
             await call.send(packed(b"no HTTP/2 at all" * 10))
             await call.drained()
@@ -119,7 +119,7 @@ def test_who_asks_for_a_build_and_leaves_does_not_take_its_gateway_along() -> No
         builds = Builds()
         build = builds.begin(control_pb2.SolveRequest(Ref="one"))
         async with pair(gateway.handlers(builds)) as (client, server):
-            ping, name = BRIDGE + "Ping", [(gateway.BUILD_ID, "one")]
+            ping, name = BRIDGE + "Ping", [(BUILD_ID, "one")]
             first = asyncio.ensure_future(client.unary(ping, b"", name))
             while not server.tasks:
                 await asyncio.sleep(0.001)
@@ -161,8 +161,8 @@ def _agent(asked: asyncio.Event | None = None, let: asyncio.Event | None = None)
             await call.send(message)
 
     return {
-        lending.SSH_CHECK: unary(session_pb2.CheckAgentRequest, check),
-        lending.SSH_FORWARD: forward,
+        SSH_CHECK: unary(session_pb2.CheckAgentRequest, check),
+        SSH_FORWARD: forward,
     }
 
 

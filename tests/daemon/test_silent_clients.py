@@ -15,11 +15,12 @@ import pytest
 from dockc import llb
 from dockc.base.sockets import Address
 from dockc.client.address import connect, parse
-from dockc.client.control import CONTROL, Remote
-from dockc.client.session import AUTH, FILE_SEND, FILE_SYNC, SECRETS, SSH, UPLOAD, Session
+from dockc.client.control import Remote
+from dockc.client.session import Session
 from dockc.daemon.lending import _Agents
 from dockc.daemon.sessions import Sessions
 from dockc.llb.pb import ops_pb2 as ops
+from dockc.protocol.names import AUTH, CONTENT, CONTROL, FILE_SEND, FILE_SYNC, SECRETS, SSH_CHECK, SSH_FORWARD, UPLOAD
 from dockc.rpc.calls import Call, unary
 from dockc.rpc.pb import common_pb2, control_pb2, session_pb2
 from dockc.rpc.status import UNKNOWN, RpcError
@@ -29,7 +30,6 @@ from tests.daemon.test_hostile_peers import build, execution, well
 from tests.runtime.registry_servers import Answer, Script, Seen
 from tests.tools import need_root
 
-CONTENT = "/containerd.services.content.v1.Content/"
 LARGE = llb.scratch().file(llb.mkfile("/large", bytes(24 << 20)))
 Exporter = control_pb2.Exporter
 DIGEST = "sha256:" + "1" * 64
@@ -68,9 +68,9 @@ Solve = control_pb2.SolveRequest
 #: What a client says nothing to, and a build that asks for it.
 SILENT: dict[str, tuple[str, Ask]] = {
     "a secret": (SECRETS, lambda _: Solve(Definition=mounting(mountType=ops.SECRET, secretOpt=ops.SecretOpt(ID="x")))),
-    "an agent": (SSH + "CheckAgent", lambda _: Solve(Definition=mounting(mountType=ops.SSH, SSHOpt=ops.SSHOpt(ID="x")))),
-    "a directory": (FILE_SYNC + "DiffCopy", lambda _: Solve(Definition=of(llb.local("context")))),
-    "a Dockerfile": (FILE_SYNC + "DiffCopy", lambda _: Solve(Frontend="dockerfile.v0")),
+    "an agent": (SSH_CHECK, lambda _: Solve(Definition=mounting(mountType=ops.SSH, SSHOpt=ops.SSHOpt(ID="x")))),
+    "a directory": (FILE_SYNC, lambda _: Solve(Definition=of(llb.local("context")))),
+    "a Dockerfile": (FILE_SYNC, lambda _: Solve(Frontend="dockerfile.v0")),
     "an upload": (UPLOAD, lambda _: Solve(Definition=of(llb.http("http://buildkit-session/x")))),
     "a layout": (CONTENT + "Info", lambda _: Solve(Definition=of(llb.oci_layout(f"a/b@{DIGEST}", store="s")))),
     "a cache": (CONTENT + "Info", lambda _: Solve(Frontend="dockerfile.v0", Cache=cache("Imports", src="x", digest=DIGEST))),
@@ -95,7 +95,7 @@ def serving(method: str, asked: asyncio.Event) -> Session:
 
     async def silent(call: Call) -> None:
         asked.set()
-        if method in (FILE_SEND, FILE_SYNC + "DiffCopy"):
+        if method in (FILE_SEND, FILE_SYNC):
             call.start()
         await asyncio.sleep(3600)
 
@@ -111,7 +111,7 @@ def serving(method: str, asked: asyncio.Event) -> Session:
     if method == AUTH + "FetchToken":
         session.handlers[AUTH + "GetTokenAuthority"] = unary(session_pb2.GetTokenAuthorityRequest, key)
         session.handlers[AUTH + "VerifyTokenAuthority"] = unary(session_pb2.VerifyTokenAuthorityRequest, proof)
-    for other in {SSH + "CheckAgent": "ForwardAgent", CONTENT + "Info": "Read"}.get(method, "").split():
+    for other in {SSH_CHECK: "ForwardAgent", CONTENT + "Info": "Read"}.get(method, "").split():
         session.handlers[method.rpartition("/")[0] + "/" + other] = silent
     session.handlers[method] = silent
     return session
@@ -233,7 +233,7 @@ def test_a_step_sees_that_the_agent_has_gone(tmp_path: Path, ending: str) -> Non
                 await asyncio.sleep(3600)
 
         session.handlers |= {
-            SSH + "CheckAgent": unary(session_pb2.CheckAgentRequest, check), SSH + "ForwardAgent": forward
+            SSH_CHECK: unary(session_pb2.CheckAgentRequest, check), SSH_FORWARD: forward
         }  # fmt: skip
         channel = await connect_unix(str(tmp_path / "s"))
         served = session.open(channel)

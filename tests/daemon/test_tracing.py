@@ -21,8 +21,8 @@ import pytest
 
 from dockc.client.address import connect, parse
 from dockc.client.control import Remote
-from dockc.engine.collecting import EXPORT
 from dockc.engine.wirehistory import TRACE as TRACE_KIND
+from dockc.protocol.names import TRACES
 from dockc.rpc.pb import content_pb2, control_pb2, trace_pb2
 from dockc.rpc.status import RpcError
 from dockc.rpc.transports import connect_unix
@@ -180,7 +180,7 @@ async def kept(address: str) -> None:
         more = trace_pb2.ExportTraceServiceRequest()
         more.resource_spans.add().scope_spans.add().spans.add(trace_id=TRACE, span_id=b"12345678", name="of the client")
         more.resource_spans.add().scope_spans.add().spans.add(trace_id=b"?" * 16, span_id=b"12345678", name="of nobody")
-        await remote.unary(EXPORT, more, trace_pb2.ExportTraceServiceResponse)
+        await remote.unary(TRACES, more, trace_pb2.ExportTraceServiceResponse)
         assert await traces(remote) == [[*names, "of the client"]]
     finally:
         await link.close()
@@ -309,19 +309,19 @@ def test_a_socket_that_takes_nothing_but_spans(tmp_path: Path) -> None:
 
     async def talk() -> None:
         channel = await connect_unix(str(tmp_path / "otel"))
-        await channel.unary(EXPORT, trace_pb2.ExportTraceServiceRequest().SerializeToString())
+        await channel.unary(TRACES, trace_pb2.ExportTraceServiceRequest().SerializeToString())
         with pytest.raises(RpcError, match="unknown method"):
             await channel.unary("/moby.buildkit.v1.Control/Info", b"")
         large = trace_pb2.ExportTraceServiceRequest()
         large.resource_spans.add().scope_spans.add().spans.add(name="x" * (5 << 20), trace_id=bytes(16))
         for spans in (large.SerializeToString(), b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f"):
             with pytest.raises(RpcError, match=r"larger than|broken"):
-                await channel.unary(EXPORT, spans)
+                await channel.unary(TRACES, spans)
         many = trace_pb2.ExportTraceServiceRequest()
         many.resource_spans.add().scope_spans.add().spans.extend(
             [trace_pb2.Span(trace_id=b"short", span_id=bytes(99))] * 10_000
         )
-        await channel.unary(EXPORT, many.SerializeToString())
+        await channel.unary(TRACES, many.SerializeToString())
         channel.shut()
 
     try:
@@ -409,7 +409,7 @@ async def send(socket_path: str, span: trace_pb2.Span) -> None:
     request = trace_pb2.ExportTraceServiceRequest()
     request.resource_spans.add().scope_spans.add().spans.append(span)
     channel = await connect_unix(socket_path)
-    await channel.unary(EXPORT, request.SerializeToString())
+    await channel.unary(TRACES, request.SerializeToString())
     with pytest.raises(RpcError, match="unknown method"):
         await channel.unary("/moby.buildkit.v1.Control/Info", b"")
     channel.shut()
