@@ -61,6 +61,9 @@ def _fit(key: str, value: int, top: int, records: dict[str, bytes]) -> int:
     return 0
 
 
+_NOT_ASCII = bytes(range(128, 256))
+
+
 def _split_name(name: bytes, records: dict[str, bytes]) -> tuple[bytes, bytes]:
     """Name and prefix of the ustar header; a pax record when the name does not fit."""
     if name.isascii():
@@ -75,7 +78,7 @@ def _split_name(name: bytes, records: dict[str, bytes]) -> tuple[bytes, bytes]:
 
 
 def _ascii(text: bytes) -> bytes:
-    return bytes(byte for byte in text if byte < 128)[:100]
+    return text.translate(None, _NOT_ASCII)[:100]
 
 
 def _extension(member: Member, records: dict[str, bytes]) -> bytes:

@@ -164,14 +164,14 @@ class Root:
         if ".." in parts or not _openat2_works[0]:
             return False
         try:
-            found = _open_plain(self.fd, parts, PATH | NOFOLLOW | CLOEXEC)
+            found = _open_plain(self.fd, "/".join(parts), PATH | NOFOLLOW | CLOEXEC)
             try:
                 return not stat.S_ISLNK(os.fstat(found).st_mode)  # with O_PATH the link itself is opened
             finally:
                 os.close(found)
         except FileNotFoundError:
             try:
-                os.close(_open_plain(self.fd, parts[:-1], _OPEN_PATH))
+                os.close(_open_plain(self.fd, "/".join(parts[:-1]), _OPEN_PATH))
             except OSError:
                 return False
             return self.lstat("/".join(parts)) is None
@@ -201,15 +201,16 @@ class Root:
             UnsafePath: a component has become a link.
             FileError: a component is missing or not a directory.
         """
-        parts = [part for part in path.split("/") if part]
-        if ".." in parts:
+        plain = path.strip("/")
+        if f"/{plain}/".find("/../") >= 0:
             raise UnsafePath(f"path {path} is not resolved")
         last = _OPEN_READ if read else _OPEN_PATH
-        if len(parts) > 1 and _openat2_works[0]:
+        if "/" in plain and _openat2_works[0]:
             try:
-                return _open_plain(self.fd, parts, last)
+                return _open_plain(self.fd, plain, last)
             except OSError:
                 pass  # which component it was is found by walking
+        parts = [part for part in plain.split("/") if part]
         fd = os.open(".", _OPEN_PATH if parts else last, dir_fd=self.fd)
         for number, part in enumerate(parts):
             try:
@@ -265,13 +266,13 @@ def _sound(path: str) -> None:
         raise FileError(f"open {path!r}: invalid argument", number=errno.EINVAL)
 
 
-def _open_plain(root: int, parts: list[str], flags: int) -> int:
+def _open_plain(root: int, path: str, flags: int) -> int:
     """Open a path on which there are no links, however long it is.
 
     Raises:
         OSError: as the kernel says; ELOOP for a link.
     """
-    left = os.fsencode("/".join(parts)) or b"."
+    left = os.fsencode(path) or b"."
     here = root
     try:
         while True:

@@ -21,6 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from dockc.base import record as lean
 from dockc.base.files import open_regular
+from dockc.errors import UnsafePath
+from dockc.runtime.fsutil.failure import FileError
+from dockc.runtime.fsutil.holder import Holder
+from dockc.runtime.fsutil.inroot import Root
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.core import Core
@@ -33,7 +37,8 @@ _FILES, _BYTES = 2_000, 32 << 20  # whose content is read at once
 _SAMPLE, _SAMPLE_FILES, _SAMPLE_BYTES = 2_000, 64, 64 << 20
 _BLOCK = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PATH = 4096
+"""Bytes of a path, with its end, as the kernel takes them (PATH_MAX)."""
 _KIND = 0o170000  # of a mode
 _Row = tuple[str, int, int, int, int, int, int, str]
 """The fields of an `Item`."""
@@ -183,7 +188,7 @@ def compare(inventory: Inventory, tree: Path, *, full: bool) -> Iterator[tuple[s
             sound.append(item)
     if inventory.whole and (full or len(inventory.items) <= _SAMPLE):
         known = {item.path for item in inventory.items}
-        for path, _ in _walk(tree):
+        for path, _, _ in _walk(tree):
             if path not in known:
                 yield path, "was not there"
     if not full:
@@ -227,7 +232,7 @@ def _rows(tree: Path) -> tuple[list[_Row], bool]:
     rows: list[_Row] = []
     files, left = _FILES, _BYTES
     regular, link = stat.S_IFREG, stat.S_IFLNK
-    for path, status in _walk(tree):
+    for path, status, folder in _walk(tree):
         if len(rows) >= _ENTRIES:
             return rows, False
         mode = status.st_mode
@@ -237,47 +242,53 @@ def _rows(tree: Path) -> tuple[list[_Row], bool]:
             files -= 1
             left -= size
             if files >= 0 and left >= 0:
-                more = content(f"{tree}/{path}")
+                more = content(path.rpartition("/")[2], folder)
         elif kind == link:
-            more = _target(f"{tree}/{path}")
+            more = _target(path.rpartition("/")[2], folder)
         rows.append((path, mode, status.st_uid, status.st_gid, size, status.st_mtime_ns, status.st_rdev, more))
     return rows, True
 
 
-def _walk(tree: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Every entry by its path, the root first; what lies too deep for a path, or is gone meanwhile, is left out."""
-    yield "", tree.lstat()
+def _walk(tree: Path) -> Iterator[tuple[str, os.stat_result, int]]:
+    """Every entry by its path, with its status and the open directory that it is in, the root first; what lies too deep
+    for a path, or is gone meanwhile, is left out.
+    """
+    yield "", tree.lstat(), -1
+    room = _PATH - 1 - len(os.fsencode(tree))
     todo = [""]
-    while todo:
-        folder = todo.pop()
-        try:
-            descriptor = os.open(f"{tree}/{folder}" if folder else tree, _FOLDER)
-        except OSError:
-            continue
-        before = f"{folder}/" if folder else ""
-        try:
-            # By way of the descriptor: the kernel need not walk the whole path to each entry.
-            with os.scandir(descriptor) as entries:
-                for entry in entries:
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except OSError:
-                        continue
-                    path = before + entry.name
-                    yield path, status
-                    if status.st_mode & _KIND == stat.S_IFDIR:
-                        todo.append(path)
-        except OSError:
-            continue
-        finally:
-            os.close(descriptor)
+    with Root(tree) as root, Holder(root, read=True) as holder:
+        while todo:
+            folder = todo.pop()
+            before = f"{folder}/" if folder else ""
+            try:
+                # By way of the descriptor: the kernel need not walk the whole path to each entry.
+                descriptor = holder.folder(folder)
+                with os.scandir(descriptor) as entries:
+                    for entry in entries:
+                        try:
+                            status = entry.stat(follow_symlinks=False)
+                        except OSError:
+                            continue
+                        path = before + entry.name
+                        if len(path) * 4 >= room and len(os.fsencode(path)) >= room:
+                            continue
+                        yield path, status, descriptor
+                        if status.st_mode & _KIND == stat.S_IFDIR:
+                            todo.append(path)
+            except (OSError, FileError, UnsafePath):
+                continue
 
 
-def content(path: str) -> str:
-    """Digest of a file's bytes; "" where they cannot be read."""
+def content(path: str, folder: int | None = None) -> str:
+    """Digest of a file's bytes; "" where they cannot be read.
+
+    Args:
+        path: of the file.
+        folder: an open directory that the path begins in.
+    """
     hasher = hashlib.blake2b(digest_size=16)
     try:
-        descriptor = os.open(path, _READ)
+        descriptor = os.open(path, _READ, dir_fd=folder)
         try:
             while data := os.read(descriptor, _BLOCK):
                 hasher.update(data)
@@ -288,9 +299,9 @@ def content(path: str) -> str:
     return hasher.hexdigest()
 
 
-def _target(path: str) -> str:
+def _target(path: str, folder: int | None = None) -> str:
     try:
-        return os.readlink(path)  # noqa: PTH115
+        return os.readlink(path, dir_fd=folder)
     except OSError:
         return ""
 

@@ -9,8 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from dockc.errors import StoreError
+from dockc.errors import StoreError, UnsafePath
 from dockc.oci import digest as digests
+from dockc.runtime.fsutil.failure import FileError
+from dockc.runtime.fsutil.holder import Holder
+from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.refs import database
 from dockc.runtime.refs.core import now
 from dockc.runtime.refs.plan import Census, Guests, Item
@@ -41,38 +44,50 @@ def disk_usage(path: Path) -> int:
 def _measure(places: Iterable[str], *, skip: frozenset[str] = frozenset(), linked: bool = True) -> int:
     """Bytes of trees on one disk. Without `linked`, files with several names are somebody else's."""
     seen: set[tuple[int, int]] = set()
-    total, device = 0, -1
-    todo: list[str] = []
+    total = 0
     for place in places:
         try:
             status = os.lstat(place)
         except OSError:
             continue
-        device = status.st_dev
         total += blocks(status)
-        todo.append(place)
-    while todo:
-        folder = todo.pop()
-        try:
-            entries = list(os.scandir(folder))
-        except OSError:
-            continue  # removed meanwhile, or not ours to read; the same below
-        for entry in entries:
-            if entry.path in skip:
-                continue
+        if stat.S_ISDIR(status.st_mode):
+            total += _below(place, status.st_dev, seen, skip=skip, linked=linked)
+    return total
+
+
+def _below(place: str, device: int, seen: set[tuple[int, int]], *, skip: frozenset[str], linked: bool) -> int:
+    """What lies in a directory; `seen` are files with several names that count already."""
+    total, todo = 0, [""]
+    try:
+        root = Root(Path(place))
+    except FileError:
+        return 0
+    with root, Holder(root, read=True) as holder:
+        while todo:
+            folder = todo.pop()
             try:
-                status = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                if status.st_dev != device:
-                    continue  # what a running build has mounted there
-                todo.append(entry.path)
-            elif status.st_nlink > 1:
-                if not linked or (status.st_dev, status.st_ino) in seen:
+                entries = list(os.scandir(holder.folder(folder)))
+            except (OSError, FileError, UnsafePath):
+                continue  # removed meanwhile, or not ours to read; the same below
+            before = f"{folder}/" if folder else ""
+            for entry in entries:
+                path = before + entry.name
+                if skip and f"{place}/{path}" in skip:
                     continue
-                seen.add((status.st_dev, status.st_ino))
-            total += blocks(status)
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except OSError:
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    if status.st_dev != device:
+                        continue  # what a running build has mounted there
+                    todo.append(path)
+                elif status.st_nlink > 1:
+                    if not linked or (status.st_dev, status.st_ino) in seen:
+                        continue
+                    seen.add((status.st_dev, status.st_ino))
+                total += blocks(status)
     return total
 
 

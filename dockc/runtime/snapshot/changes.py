@@ -20,6 +20,7 @@ from dockc.base.record import Record
 from dockc.base.words import Words
 from dockc.errors import StoreError
 from dockc.runtime.fsutil import marks
+from dockc.runtime.fsutil.holder import Near
 
 _BLOCK = 1 << 20
 
@@ -83,32 +84,33 @@ def layer_changes(layer: Path, lower: Path | None) -> list[Change]:
             anything) or there was nothing: all removals count then.
     """
     found: list[_Entry | Change] = []
-    stack = [("", _Below.NOTHING if lower is None else _Below.SHINES)]
-    while stack:
-        path, relation = stack.pop()
-        source = f"{layer}/{path}" if path else str(layer)
-        below = f"{lower}/{path}" if relation is not _Below.NOTHING else ""
-        status = _present(source)
-        if path:
-            was = _lstat_or_none(below) if below else None
-            if status is None:
-                if was is not None or lower is None:
-                    found.append(Change(Kind.DELETE, path))
-                continue
-            changed = was is None or not _same_in_layer(below, was, source, status)
-            found.append(_Entry(path, source, status, changed, compared=relation is _Below.REPLACED))
-            if not stat.S_ISDIR(status.st_mode):
-                continue
-            if was is None or not stat.S_ISDIR(was.st_mode):
-                relation = _Below.NOTHING
-            elif marks.is_opaque(source):
-                relation = _Below.REPLACED
-        names = set(_list(source))
-        if relation is _Below.REPLACED:
-            names.update(_list(below))
-        stack.extend(
-            (f"{path}/{name}" if path else name, relation) for name in sorted(names, key=os.fsencode, reverse=True)
-        )
+    with Near(str(layer)) as mine, Near(str(lower)) as others:
+        stack = [("", _Below.NOTHING if lower is None else _Below.SHINES)]
+        while stack:
+            path, relation = stack.pop()
+            source = mine.of(path)
+            below = others.of(path) if relation is not _Below.NOTHING else ""
+            status = _present(source)
+            if path:
+                was = _lstat_or_none(below) if below else None
+                if status is None:
+                    if was is not None or lower is None:
+                        found.append(Change(Kind.DELETE, path))
+                    continue
+                changed = was is None or not _same_in_layer(below, was, source, status)
+                found.append(_Entry(path, f"{layer}/{path}", status, changed, compared=relation is _Below.REPLACED))
+                if not stat.S_ISDIR(status.st_mode):
+                    continue
+                if was is None or not stat.S_ISDIR(was.st_mode):
+                    relation = _Below.NOTHING
+                elif marks.is_opaque(source):
+                    relation = _Below.REPLACED
+            names = set(_list(source))
+            if relation is _Below.REPLACED:
+                names.update(_list(below))
+            stack.extend(
+                (f"{path}/{name}" if path else name, relation) for name in sorted(names, key=os.fsencode, reverse=True)
+            )
     return _told(found, layer)
 
 

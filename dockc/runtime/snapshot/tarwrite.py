@@ -13,6 +13,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 
 from dockc.errors import StoreError
 from dockc.runtime.archive.tarencode import END, header, pad
@@ -29,6 +30,7 @@ from dockc.runtime.archive.tarheader import (
 )
 from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.fsutil import marks
+from dockc.runtime.fsutil.holder import Near
 from dockc.runtime.snapshot.changes import Change, Kind
 from dockc.runtime.snapshot.tarread import WHITEOUT
 
@@ -63,22 +65,28 @@ def write_layer(
         StoreError: a file that a layer cannot hold, or one that changed while it was read.
     """
     links: dict[tuple[int, int], str] = {}
-    for change in changes:
-        check_cancelled(cancelled)
-        if change.kind is not Kind.SET:
-            out(header(_whiteout(change)))
-            continue
-        assert change.status is not None
-        if change.path.rpartition("/")[2].startswith(WHITEOUT):
-            raise StoreError(f"{change.path}: names that begin with {WHITEOUT} cannot be in an image layer")
-        member = describe(change.path, change.source, change.status, links)
-        if member is None:
-            continue
-        if rewrite_timestamp is not None:
-            member.mtime = min(member.mtime, rewrite_timestamp * _NANO)
-        out(header(member))
-        if member.size:
-            _write_data(change.source, member.size, out)
+    near: Near | None = None
+    with ExitStack() as stack:
+        for change in changes:
+            check_cancelled(cancelled)
+            if change.kind is not Kind.SET:
+                out(header(_whiteout(change)))
+                continue
+            assert change.status is not None
+            if change.path.rpartition("/")[2].startswith(WHITEOUT):
+                raise StoreError(f"{change.path}: names that begin with {WHITEOUT} cannot be in an image layer")
+            tree = change.source.removesuffix(f"/{change.path}")
+            if near is None or near.tree != tree:
+                near = stack.enter_context(Near(tree))
+            source = near.of(change.path)
+            member = describe(change.path, source, change.status, links)
+            if member is None:
+                continue
+            if rewrite_timestamp is not None:
+                member.mtime = min(member.mtime, rewrite_timestamp * _NANO)
+            out(header(member))
+            if member.size:
+                _write_data(source, member.size, out, change.path)
     out(END)
 
 
@@ -109,7 +117,7 @@ def describe(path: str, source: str, status: os.stat_result, links: dict[tuple[i
         size=0,
         mtime=status.st_mtime_ns,
     )
-    if capability := marks.capability(source):
+    if stat.S_ISREG(status.st_mode) and (capability := marks.capability(source)):
         member.xattrs = {marks.CAPABILITY: capability}
     first = (
         path
@@ -129,14 +137,14 @@ def describe(path: str, source: str, status: os.stat_result, links: dict[tuple[i
     return member
 
 
-def _write_data(source: str, size: int, out: Callable[[bytes], object]) -> None:
+def _write_data(source: str, size: int, out: Callable[[bytes], object], shown: str) -> None:
     left = size
     descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         while left:
             data = os.read(descriptor, min(_CHUNK, left))
             if not data:
-                raise StoreError(f"{source} became shorter while it was read")
+                raise StoreError(f"{shown} became shorter while it was read")
             out(data)
             left -= len(data)
     finally:

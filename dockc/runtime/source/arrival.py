@@ -23,10 +23,11 @@ from dockc.runtime.fsutil.data import write_all
 from dockc.runtime.fsutil.dirs import make_dir
 from dockc.runtime.fsutil.failure import FileError, check, explain, failed
 from dockc.runtime.fsutil.filehash import Seen
+from dockc.runtime.fsutil.holder import Holder
 from dockc.runtime.fsutil.inroot import Root, remove_tree
 from dockc.runtime.fsutil.users import Owner
 from dockc.runtime.refs.types import RecordType
-from dockc.runtime.source.localsync import Changes, Copier, Holder, Known, Manifest, Row, changes_between
+from dockc.runtime.source.localsync import Changes, Copier, Known, Manifest, Row, changes_between
 
 if TYPE_CHECKING:
     import hashlib

@@ -11,8 +11,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
 from dockc.base.record import Record, replace
 from dockc.errors import UnsafePath
@@ -22,6 +20,7 @@ from dockc.runtime.fsutil.dirs import make_dir
 from dockc.runtime.fsutil.failure import FileError, check, explain, failed
 from dockc.runtime.fsutil.filehash import Seen
 from dockc.runtime.fsutil.hashtree import DIRECTORY, FILE, LINK, Node, from_utf8, to_utf8
+from dockc.runtime.fsutil.holder import Holder
 from dockc.runtime.fsutil.inroot import Root, remove_tree
 from dockc.runtime.fsutil.outline import NAME, Outline
 from dockc.runtime.fsutil.users import Owner
@@ -204,39 +203,6 @@ def _whole_link_groups(new: Manifest, written: dict[str, None]) -> None:
 # --- the copy -------------------------------------------------------------------------------------
 
 
-class Holder:
-    """The directory of a root that was used last, kept open: neighbours are handled one after the other."""
-
-    def __init__(self, root: Root) -> None:
-        self._root = root
-        self._path: str | None = None
-        self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the directory."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = -1
-        self._path = None
-
-    def at(self, path: str) -> tuple[int, str]:
-        """The open directory of a relative path, and the name in it."""
-        directory, _, name = path.rpartition("/")
-        if directory != self._path:
-            self.close()
-            self._fd = self._root.open_dir("/" + directory)
-            self._path = directory
-        return self._fd, name
-
-
 class Copier:
     """Writes the changes of a user's directory into a snapshot of it.
 
@@ -299,7 +265,7 @@ class Copier:
                 if row.is_dir:
                     touched.add(path)
                     fd, name = writing.at(path)
-                    if self._target.lstat("/" + path) is None:
+                    if Root.at(fd).lstat(name) is None:
                         make_dir(fd, name, 0o700, path)
                     continue
                 fd, name = writing.at(path)
@@ -307,19 +273,19 @@ class Copier:
                     remove_tree(fd, name, path)
                 self._write(row, reading, writing)
         # Last and from below, for every entry made in a directory changes its times.
-        for path in sorted(touched, key=lambda p: p.count("/"), reverse=True):
-            row = self._manifest.get(path)
-            if row is not None:
-                self._finish_dir(row)
+        with Holder(self._source) as reading, Holder(self._target) as writing:
+            for path in sorted(touched, reverse=True):
+                row = self._manifest.get(path)
+                if row is not None:
+                    self._finish_dir(row, reading, writing)
 
-    def _finish_dir(self, row: Row) -> None:
-        with self._target.parent("/" + row.path) as (fd, name):
-            try:
-                with self._source.parent("/" + row.path) as (source_fd, source_name):
-                    self._attributes(source_fd, source_name, fd, name)
-            except (FileError, UnsafePath):
-                pass  # gone meanwhile; its entries are there
-            self._metadata(row, fd, name)
+    def _finish_dir(self, row: Row, reading: Holder, writing: Holder) -> None:
+        fd, name = writing.at(row.path)
+        try:
+            self._attributes(*reading.at(row.path), fd, name)
+        except (FileError, UnsafePath):
+            pass  # gone meanwhile; its entries are there
+        self._metadata(row, fd, name)
 
     def _write(self, row: Row, reading: Holder, writing: Holder) -> None:
         path = row.path
