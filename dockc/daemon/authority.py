@@ -35,8 +35,10 @@ _KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
 _DEFAULT_SECONDS = 60
 _EARLY = 10.0
-_MOST = 10_000
-_MOST_BYTES = 1 << 20
+_MOST, _MOST_BYTES = 10_000, 32 << 20
+"""Tokens that are held, and bytes of all of them."""
+_LONGEST = 1 << 20
+"""Bytes of one."""
 
 
 class _Owner(Record):
@@ -56,6 +58,7 @@ class Tokens:
     def __init__(self) -> None:
         self.salt = secrets.token_bytes(32)
         self._held: dict[tuple[_Owner, str, str, tuple[str, ...]], tuple[str, float]] = {}
+        self._size = 0
         self._lock = threading.Lock()
 
     def get(self, owner: _Owner, wish: TokenWish) -> Token | None:
@@ -66,14 +69,14 @@ class Tokens:
         return Token(value, left) if value and value != wish.refused and left > _EARLY else None
 
     def put(self, owner: _Owner, wish: TokenWish, token: Token) -> None:
-        """Keep one."""
-        now = time.monotonic()
+        """Keep one; where there are too many the oldest go."""
+        key = (owner, wish.realm, wish.service, wish.scopes)
         with self._lock:
-            if len(self._held) >= _MOST:
-                self._held = {key: held for key, held in self._held.items() if held[1] > now}
-                while len(self._held) >= _MOST:
-                    del self._held[next(iter(self._held))]
-            self._held[owner, wish.realm, wish.service, wish.scopes] = (token.value, now + token.seconds)
+            self._size -= len(self._held.pop(key, ("", 0.0))[0])
+            self._held[key] = (token.value, time.monotonic() + token.seconds)
+            self._size += len(token.value)
+            while len(self._held) > _MOST or self._size > _MOST_BYTES:
+                self._size -= len(self._held.pop(next(iter(self._held)))[0])
 
 
 class SessionCredentials:
@@ -124,7 +127,7 @@ class SessionCredentials:
         )
         asking = self._caller.unary(FETCH_TOKEN, request, session_pb2.FetchTokenResponse, limit=ANSWER)
         answer = self._caller.wait(asking, cancelled)
-        if not (answer.Token.isascii() and answer.Token.isprintable() and 0 < len(answer.Token) < _MOST_BYTES):
+        if not (answer.Token.isascii() and answer.Token.isprintable() and 0 < len(answer.Token) < _LONGEST):
             raise DockcError(f"{host}: what the client gave is no token")
         seconds = float(answer.ExpiresIn or _DEFAULT_SECONDS)
         if answer.IssuedAt:

@@ -42,6 +42,8 @@ _PATH = 108
 _ID_LIMIT = 100
 """Bytes of a worker's id."""
 _HOUR = 3600.0
+_CANCELLED = 10.0
+"""Seconds that calls have to end which the daemon's own end has cancelled."""
 _ARENAS = 2
 """From which all threads take memory: they hold Python's lock at nearly all times when they ask for some."""
 
@@ -219,16 +221,10 @@ def _end_at_once_when_told() -> None:
 
 async def _drain(channels: set[Channel], grace: float) -> None:
     """Let running calls finish for a while, then cancel them."""
-    for channel in list(channels):
-        channel.drain()
     tasks = {task for channel in channels for task in channel.tasks}
-    if tasks and grace:
-        await asyncio.wait(tasks, timeout=grace)
-    for channel in list(channels):
-        channel.shut()
-    tasks = {task for task in tasks if not task.done()}
+    await asyncio.gather(*(channel.drained(grace) for channel in channels))
     if tasks:
-        await asyncio.wait(tasks, timeout=10)
+        await asyncio.wait(tasks, timeout=_CANCELLED)
 
 
 def _notify(text: str) -> None:

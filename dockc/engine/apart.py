@@ -115,11 +115,22 @@ def _write(fd: int, value: object) -> None:
 
 def _read(stream: BinaryIO) -> Any:
     """One message of the other process, which is ours too; None at the end."""
-    head = stream.read(_HEAD.size)
-    if len(head) < _HEAD.size:
+    head = _exactly(stream, _HEAD.size)
+    data = _exactly(stream, _HEAD.unpack(head)[0]) if head is not None else None
+    if data is None:
         return None
-    data = stream.read(_HEAD.unpack(head)[0])
     return pickle.loads(data)  # noqa: S301  it comes from a child of our own, by a pipe that nobody else has
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytearray | None:
+    """So many bytes, or None where the stream ends before: a pipe gives what it holds, which may be less."""
+    data = bytearray()
+    while len(data) < count:
+        more = stream.read(count - len(data))
+        if not more:
+            return None
+        data += more
+    return data
 
 
 # --- the child ------------------------------------------------------------------------------------------
@@ -136,7 +147,10 @@ def main() -> None:
     os.set_inheritable(request, False)
     os.set_inheritable(answers, False)
     stream = open(request, "rb", buffering=0)  # noqa: SIM115  open until the end: its end tells that the caller is gone
-    asked, secrets = _read(stream)
+    message = _read(stream)
+    if message is None:  # the caller has gone already
+        sys.exit(128 + signal.SIGTERM)
+    asked, secrets = message
     try:
         built = asyncio.run(_build(asked, secrets, request, answers))
     except DockcError as error:

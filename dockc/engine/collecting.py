@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.sockets import Address
 from dockc.protocol.names import TRACES
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ async def collecting(trace: Trace) -> AsyncIterator[Path]:
 
 
 def _bound(made: socket.socket, path: Path) -> Path:
-    made.bind(str(path))
+    with Address(path) as place:  # the folder of temporary files may have a longer path than a socket
+        made.bind(place)
     path.chmod(SOCKET_MODE)
     return path

@@ -173,21 +173,6 @@ class Call(Stream):
         self.taken_all(messages)
         return messages
 
-    async def headers_received(self) -> None:
-        """Wait for the peer's first headers (client).
-
-        Raises:
-            RpcError: the call failed first.
-        """
-        while self.headers is None:
-            if self.ended:
-                raise self.error.again() if self.error is not None else RpcError("no answer", code=UNAVAILABLE)
-            self._reader = self.channel.loop.create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-
     def check(self) -> None:
         """Raise what the ended call failed with, if it did (client).
 
@@ -424,7 +409,7 @@ class Channel(Connection):
     async def drained(self, grace: float) -> None:
         """Take no new calls, wait for those that run for at most `grace` seconds, then close."""
         self.drain()
-        if self.tasks:
+        if self.tasks and grace:
             await asyncio.wait(list(self.tasks), timeout=grace)
         self.shut()
 

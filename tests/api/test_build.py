@@ -7,12 +7,14 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import dockc
+from dockc.engine import apart
 from dockc.engine.failure import FailedStep
 from dockc.errors import DockcError, ExecError, SolveError, UsageError
 from dockc.solver.progress import SolveStatus
@@ -160,3 +162,16 @@ def test_a_caller_without_streams_gets_its_answer(context: Path, tmp_path: Path)
     command = [sys.executable, "-c", STRANGE, str(context), str(tmp_path / "store"), str(tmp_path / "result")]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120)
     assert (tmp_path / "result").read_text() == "1 0 77", done.stderr
+
+
+def test_a_message_may_be_larger_than_a_pipe() -> None:
+    """Secrets may have 500 KB each."""
+    told, tell = apart._pipe()
+    message = ("asked", {"id": os.urandom(400_000)})
+    sending = threading.Thread(target=apart._write, args=(tell, message))
+    sending.start()
+    with os.fdopen(told, "rb", buffering=0) as stream:  # as the other process reads it
+        assert apart._read(stream) == message
+        sending.join()
+        os.close(tell)
+        assert apart._read(stream) is None

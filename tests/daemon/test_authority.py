@@ -213,3 +213,7 @@ def test_no_more_tokens_are_kept_than_can_be(monkeypatch: pytest.MonkeyPatch) ->
     for wish in wishes:
         tokens.put(owner, wish, Token(wish.realm, 100))
     assert [tokens.get(owner, wish) is not None for wish in wishes] == [False, False, False, True, True, True]
+    monkeypatch.setattr(authority, "_MOST_BYTES", 100)
+    for size, left in ((40, [True, True, True]), (90, [False, False, True]), (30, [False, False, True])):
+        tokens.put(owner, wishes[5], Token("x" * size, 100))
+        assert [tokens.get(owner, wish) is not None for wish in wishes[3:]] == left
