@@ -31,13 +31,13 @@ from dockc.errors import CompileError, Fault
 from dockc.golang.times import Time
 from dockc.oci import platform as platforms
 from dockc.oci.descriptor import platform_to_json
+from dockc.protocol import platforms as wire
 from dockc.protocol.errors import RemoteError
 from dockc.rpc.pb import common_pb2, gateway_pb2
 
 if TYPE_CHECKING:
     from dockc.client.control import Bridge
     from dockc.compiler.compile import Compiled
-    from dockc.oci.platform import Platform
     from dockc.solver.progress import StatusSink
 
 _CONFIG, _BASE, _PLATFORMS = "containerimage.config", "containerimage.base.config", "refs.platforms"
@@ -139,7 +139,7 @@ class Compiling:
             source.attrs["oci.store"], source.attrs["oci.session"] = request.store, self._session
         asked = gateway_pb2.ResolveSourceMetaRequest(
             Source=source,
-            Platform=wire_platform(request.platform),
+            Platform=wire.to_wire(request.platform),
             LogName=request.log_name or f"load metadata for {request.ref}",
             ResolveMode=request.resolve_mode,
             Image=gateway_pb2.ResolveSourceImageRequest(),
@@ -188,25 +188,10 @@ def _is_multi(attrs: Mapping[str, str]) -> bool:
 
 def for_builder(inputs: Inputs, bridge: Bridge) -> Inputs:
     """The inputs, for the platforms that the builder's workers have."""
-    found = tuple(
-        platforms.normalize(platforms.Platform(one.OS, one.Architecture, one.Variant))
-        for worker in bridge.workers
-        for one in worker.platforms
-    )
+    found = tuple(wire.from_wire(one) for worker in bridge.workers for one in worker.platforms)
     if not found:
         return inputs
     from dockc.base.record import replace
 
     options = replace(inputs.options, build_platforms=found, host_platform=found[0])
     return Inputs(inputs.front, options, inputs.directories, inputs.stores)
-
-
-def wire_platform(platform: Platform) -> common_pb2.Platform:
-    """A platform as a message."""
-    return common_pb2.Platform(
-        OS=platform.os,
-        Architecture=platform.architecture,
-        Variant=platform.variant,
-        OSVersion=platform.os_version,
-        OSFeatures=platform.os_features,
-    )

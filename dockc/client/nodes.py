@@ -51,6 +51,7 @@ class Health(Record):
 async def ask(node: Node) -> Health:
     """Ask a node what it is; one that does not answer is no error."""
     from dockc.client.control import Remote
+    from dockc.protocol import platforms as wire
 
     try:
         async with asyncio.timeout(_PATIENCE):
@@ -64,11 +65,7 @@ async def ask(node: Node) -> Health:
         return Health(problem="no answer")
     except DockcError as exc:
         return Health(problem=exc.message)
-    found = [
-        platforms.normalize(platforms.Platform(one.OS, one.Architecture, one.Variant))
-        for worker in workers
-        for one in worker.platforms
-    ]
+    found = [wire.from_wire(one) for worker in workers for one in worker.platforms]
     full = bool(workers) and all(_is_full(worker.Labels) for worker in workers)
     return Health(tuple(dict.fromkeys(found)), version.version, full)
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dockc.daemon.arrivals import Arrivals
 from dockc.daemon.events import Progress
 from dockc.daemon.historyfilter import matcher
 from dockc.engine import history, wirehistory
@@ -135,7 +136,7 @@ class Builds:
         """Remember builds in the history of the store `root`, as many as are to be kept; without one in memory alone."""
         self._root, self._keep = root, keep or Keep(age=48 * 3600.0)
         self._running: dict[str, Build] = {}
-        self._waiting: dict[str, list[asyncio.Future[Build]]] = {}
+        self._arrivals: Arrivals[Build] = Arrivals()
         self._ended: OrderedDict[str, Progress] = OrderedDict()
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._recent: deque[str] = deque()
@@ -198,9 +199,7 @@ class Builds:
         if request.Ref in self._running:
             raise RpcError(f"job ID exists: {request.Ref}", code=ALREADY_EXISTS)
         build = self._running[request.Ref] = Build(request, self._root, self._index)
-        for waiter in self._waiting.pop(request.Ref, ()):
-            if not waiter.done():
-                waiter.set_result(build)
+        self._arrivals.come(request.Ref, build)
         if not request.Internal:
             self._generation += 1
             record = control_pb2.BuildHistoryRecord(
@@ -382,18 +381,10 @@ class Builds:
         found = self._running.get(ref)
         if found is not None:
             return found
-        waiter: asyncio.Future[Build] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(ref, []).append(waiter)
-        try:
-            return await asyncio.wait_for(waiter, _WAIT)
-        except TimeoutError:
-            raise RpcError(f"no such job {ref}", code=NOT_FOUND) from None
-        finally:
-            waiters = self._waiting.get(ref, [])
-            if waiter in waiters:
-                waiters.remove(waiter)
-            if not waiters:
-                self._waiting.pop(ref, None)
+        found = await self._arrivals.wait(ref, _WAIT)
+        if found is None:
+            raise RpcError(f"no such job {ref}", code=NOT_FOUND)
+        return found
 
     async def watch(self, ref: str) -> AsyncIterator[SolveStatus]:
         """The progress of a build that runs or has ended: of those in the history all that they told.

@@ -30,6 +30,7 @@ from dockc.engine.gateway import Gateway, to_policy, without_default_provenance
 from dockc.engine.request import BuildRequest, entitlement_of
 from dockc.errors import DockcError
 from dockc.golang.filters import FilterError, match, parse
+from dockc.protocol import platforms as wire
 from dockc.protocol.errors import to_rpc
 from dockc.protocol.names import CONTENT, CONTROL, HEALTH, NOW
 from dockc.protocol.status import to_wire
@@ -129,10 +130,7 @@ class Control:
             common_pb2.WorkerRecord(
                 ID=self.facts.worker,
                 Labels={**self.facts.labels, **self._load()},
-                platforms=[
-                    common_pb2.Platform(OS=one.os, Architecture=one.architecture, Variant=one.variant)
-                    for one in self.facts.platforms()
-                ],
+                platforms=map(wire.to_wire, self.facts.platforms()),
                 GCPolicy=storage.rules(self.facts.rules),
                 BuildkitVersion=version,
             )

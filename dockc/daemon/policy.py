@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dockc.engine.gateway import resolve_meta
 from dockc.errors import DockcError
 from dockc.golang.text import quote
+from dockc.protocol import platforms as wire
 from dockc.protocol.errors import PREFIX, from_rpc
 from dockc.protocol.names import CHECK_POLICY
 from dockc.rpc.pb import common_pb2, gateway_pb2
@@ -35,15 +36,7 @@ class SessionPolicy:
         source = common_pb2.SourceOp(identifier=identifier, attrs=dict(attrs))
         asked = gateway_pb2.CheckPolicyRequest(Source=gateway_pb2.ResolveSourceMetaResponse(Source=source))
         if platform is not None:
-            asked.Platform.CopyFrom(
-                common_pb2.Platform(
-                    OS=platform.os,
-                    Architecture=platform.architecture,
-                    Variant=platform.variant,
-                    OSVersion=platform.os_version,
-                    OSFeatures=platform.os_features,
-                )
-            )
+            asked.Platform.CopyFrom(wire.to_wire(platform))
         for _ in range(_MOST_QUESTIONS):
             try:
                 said = await self._caller.unary(CHECK_POLICY, asked, gateway_pb2.CheckPolicyResponse)

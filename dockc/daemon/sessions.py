@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dockc.base.aside import OnLoop, aside
 from dockc.base.threads import given_up, waiting
+from dockc.daemon.arrivals import Arrivals
 from dockc.daemon.mirrors import Mirrors
 from dockc.errors import DockcError
 from dockc.protocol.errors import from_rpc
@@ -168,7 +169,7 @@ class Sessions:
 
     def __init__(self, contexts: Path) -> None:
         self._callers: dict[str, Caller] = {}
-        self._waiting: dict[str, list[asyncio.Future[Caller]]] = {}
+        self._arrivals: Arrivals[Caller] = Arrivals()
         self.mirrors = Mirrors(contexts)
 
     def __len__(self) -> int:
@@ -196,9 +197,7 @@ class Sessions:
             peer=call.channel.peer,
         )
         self._callers[name] = caller
-        for waiter in self._waiting.pop(name, ()):
-            if not waiter.done():
-                waiter.set_result(caller)
+        self._arrivals.come(name, caller)
         pulse = asyncio.create_task(_pulse(caller))
         try:
             ends: set[asyncio.Future[Any]] = {tunnel.done, tunnel.channel.ended, pulse}
@@ -220,18 +219,10 @@ class Sessions:
         found = self._callers.get(name)
         if found is not None:
             return found
-        waiter: asyncio.Future[Caller] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(name, []).append(waiter)
-        try:
-            return await asyncio.wait_for(waiter, _WAIT)
-        except TimeoutError:
-            raise RpcError(f"no active session for {name}: context deadline exceeded", code=NOT_FOUND) from None
-        finally:
-            waiters = self._waiting.get(name, [])
-            if waiter in waiters:
-                waiters.remove(waiter)
-            if not waiters:
-                self._waiting.pop(name, None)
+        found = await self._arrivals.wait(name, _WAIT)
+        if found is None:
+            raise RpcError(f"no active session for {name}: context deadline exceeded", code=NOT_FOUND)
+        return found
 
 
 def _health(text: str) -> float:

@@ -21,6 +21,7 @@ from dockc.errors import DockcError, SolveError
 from dockc.golang.modes import to_go
 from dockc.llb import caps
 from dockc.oci.platform import Platform
+from dockc.protocol import platforms as wire
 from dockc.protocol.errors import SOLVE, from_rpc, to_rpc
 from dockc.protocol.names import BRIDGE
 from dockc.rpc.calls import Call, Handler, only
@@ -203,7 +204,7 @@ class Gateway:
             {A.OCI_STORE: request.StoreID} if request.ResolverType == 1 else {A.IMAGE_RESOLVE_MODE: request.ResolveMode}
         )
         name = f"[internal] {request.LogName.removeprefix('[internal] ')}" if request.LogName else ""
-        platform = platform_of(request.Platform) if request.HasField("Platform") else None
+        platform = wire.from_wire(request.Platform) if request.HasField("Platform") else None
         found = await self.bridge.resolve_source_meta(scheme + request.Ref, attrs, platform=platform, name=name)
         if not isinstance(found, FoundImage):
             raise RpcError(f"{request.Ref} is no image", code=INVALID_ARGUMENT)
@@ -372,7 +373,7 @@ async def resolve_meta(
     from dockc.runtime.source.found import FoundGit, FoundHttp, FoundImage
 
     identifier, attrs = request.Source.identifier, dict(request.Source.attrs)
-    platform = platform_of(request.Platform) if request.HasField("Platform") else None
+    platform = wire.from_wire(request.Platform) if request.HasField("Platform") else None
     if judge and bridge.judges:
         identifier, attrs = await bridge.judge(identifier, attrs, platform)
     answer = gateway_pb2.ResolveSourceMetaResponse(Source=common_pb2.SourceOp(identifier=identifier, attrs=attrs))
@@ -468,8 +469,7 @@ def own_workers() -> list[common_pb2.WorkerRecord]:
 
     own = platforms.normalize(platforms.default())
     found = [own, Platform("linux", "386")] if own.architecture == "amd64" else [own]
-    told = [common_pb2.Platform(OS=one.os, Architecture=one.architecture, Variant=one.variant) for one in found]
-    return [common_pb2.WorkerRecord(ID="dockc", platforms=told)]
+    return [common_pb2.WorkerRecord(ID="dockc", platforms=map(wire.to_wire, found))]
 
 
 def parse(data: bytes) -> Definition:
@@ -542,13 +542,4 @@ def to_policy(told: common_pb2.Policy) -> Policy:
             )
             for one in told.rules
         )
-    )
-
-
-def platform_of(told: common_pb2.Platform) -> Platform:
-    """A platform out of its message."""
-    from dockc.oci import platform as platforms
-
-    return platforms.normalize(
-        Platform(told.OS, told.Architecture, told.Variant, told.OSVersion, tuple(told.OSFeatures))
     )
