@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
@@ -517,6 +518,28 @@ def test_graphs_without_end(daemon: Daemon) -> None:
         time.sleep(0.1)
     else:
         pytest.fail(f"{resident_set(daemon)} MB are left of {before}")
+
+
+def test_a_step_that_fills_the_disk_leaves_room(tmp_path: Path) -> None:
+    """What a failed step left is kept for its client, who may look into it, and for nobody after that."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", disk], check=True)
+    try:
+        daemon = Daemon(disk)
+        free = os.statvfs(disk).f_bavail
+        try:
+            for script in ("cat /dev/zero > /large", "mkdir /a; echo x > /a/b; exit 3"):
+                with pytest.raises(DockcError, match="did not complete successfully"):
+                    asyncio.run(build(daemon, execution(script=script)))
+                assert os.statvfs(disk).f_bavail > free * 0.9
+                well(daemon)
+            assert not [path for path in (disk / "root" / "store" / "snapshots").iterdir() if path.name.startswith("~")]
+        finally:
+            assert daemon.stop() == 0
+        assert "Traceback" not in daemon.said()
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 class Taken(Receiver):

@@ -22,7 +22,8 @@ class Failed(Record):
         op: the operation (`pb.Op`).
         inputs: file systems that it was given: to each mount of a process, else as the operation reads them; None for
             an empty one.
-        mounts: file systems as it left them: of each mount of a process, of each action on files.
+        mounts: file systems as it left them: of each mount of a process, of each action on files. Those that are no
+            inputs are nobody else's.
         action: which action on files failed, -1 for none.
         content: the content of which input could not be looked up, -1 for none.
     """
@@ -34,8 +35,12 @@ class Failed(Record):
     content: int = -1
 
     def release(self) -> None:
-        """Let go of all."""
-        for ref in (*self.inputs, *self.mounts):
+        """Let go of all. What the step left goes: it may be what has filled the disk, and is of use to nobody now."""
+        given = {ref.id for ref in self.inputs if ref is not None}
+        for ref in reversed(self.mounts):  # a later one may stand on an earlier one
+            if ref is not None and ref.id not in given:
+                ref.drop()
+        for ref in (*self.inputs, *(one for one in self.mounts if one is not None and one.id in given)):
             if ref is not None:
                 ref.release()
 

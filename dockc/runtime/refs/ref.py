@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -24,6 +25,8 @@ from dockc.runtime.snapshot.files import drop_marks
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.core import Core, ProviderFactory
+
+log = logging.getLogger(__name__)
 
 
 class LayerInfo(Record):
@@ -70,6 +73,34 @@ class ImmutableRef:
         self._check()
         self._open = False
         self._core.unhold(self._id)
+
+    def drop(self) -> None:
+        """Give up this hold on what nothing in the store leads to; with the last hold the content goes."""
+        from dockc.runtime.refs.recovery import going_place
+        from dockc.runtime.snapshot.removal import remove_tree
+
+        core = self._core
+        self._check()
+        self._open = False
+        with core.db.lock:
+            going = core.holds[self._id] == 1 and not core.db.has_children(self._id)
+        if not going:
+            core.unhold(self._id)
+            return
+        # Files first, as of what is not finished: on a full disk there is room to write that down only afterwards.
+        mark = going_place(core.root, self._id)
+        try:
+            with suppress(FileNotFoundError):  # it has blobs alone
+                core.snapshot_dir(self._id).rename(mark)
+                for path in list(mark.iterdir()):
+                    core.discard(path)
+        finally:
+            core.unhold(self._id)
+        try:
+            if core.remove(self._id) >= 0:
+                remove_tree(mark)
+        except StoreError as error:
+            log.debug("%s stays marked: %s", self._id, error)
 
     @contextmanager
     def mount(self, *, cancelled: threading.Event | None = None, progress: Progress | None = None) -> Iterator[Path]:
