@@ -79,6 +79,10 @@ def _moment(text: str) -> int:
     return moment if 0 < moment < now() else 0
 
 
+def _description(layer: LayerDescriptor, given: str) -> str:
+    return layer.descriptor.annotations.get(DESCRIPTION) or given or f"imported {layer.descriptor.digest}"
+
+
 class RefManager:
     """Makes, finds and removes refs. Any thread may call; several processes share one root.
 
@@ -250,14 +254,14 @@ class RefManager:
                 record_id = known.id if known else new_id()
                 if known is None:
                     if shared:
-                        parent = self._called(parent, layers[:height], identities[height - 1])
+                        parent = self._called(parent, layers[:height], identities[height - 1], description)
                     notes = layer.descriptor.annotations
                     record = fresh_record(
                         record_id,
                         kind=database.LAYER,
                         state=database.COMMITTED,
                         record_type=record_type,
-                        description=notes.get(DESCRIPTION) or description or f"imported {layer.descriptor.digest}",
+                        description=_description(layer, description),
                         chain_id=identity,
                         diff_id=layer.diff_id,
                         created_at=_moment(notes.get(CREATED_AT, "")),
@@ -270,11 +274,11 @@ class RefManager:
                     self._know(record_id, layer)
                 parent = record_id
             if shared:
-                parent = self._called(parent, layers, identities[-1])
+                parent = self._called(parent, layers, identities[-1], description)
             core.hold(parent)
             return ImmutableRef(core, parent)
 
-    def _called(self, record_id: str, layers: Sequence[LayerDescriptor], identity: str) -> str:
+    def _called(self, record_id: str, layers: Sequence[LayerDescriptor], identity: str, description: str) -> str:
         """The record of layers as an image calls them: that of the layers themselves, where they came so."""
         core = self._core
         came = known_blobs(core, record_id)
@@ -286,7 +290,7 @@ class RefManager:
             kind=database.MERGE,
             state=database.COMMITTED,
             record_type=RecordType(below.record_type),
-            description=f"imported {layers[-1].descriptor.digest}",
+            description=_description(layers[-1], description),
             chain_id=identity,
         )
         core.db.add(made, (record_id,))

@@ -75,7 +75,8 @@ def test_proved_layers_are_shared_whatever_their_compression(refs: RefManager) -
     one = refs.from_layers([layer(refs, tar, GZIP) for tar in tars])
     names(one)
     two = [layer(refs, tar, Compression("zstd")) for tar in tars]
-    other = refs.from_layers(two)
+    other = refs.from_layers(two, description="pulled from somewhere")
+    assert other.description == "pulled from somewhere"
     assert refs.core.stack(other.id) == refs.core.stack(one.id)
     assert not is_proven(refs, two), "these blobs have not been looked into"
     assert refs.from_layers(two[:1]).id != one.id
