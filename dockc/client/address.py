@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[-a-z0-9.]+")
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CONTAINERS = ("docker-container", "podman-container")
+_QUERIES = {"docker-container": ("context",), "kube-pod": ("context", "namespace", "container")}
+"""What may follow a name."""
 _NOTHING_ELSE = ("tcp", *_CONTAINERS, "kube-pod")
 """Addresses that are a name, perhaps with a port and a query."""
 _PATIENCE = 5.0
@@ -113,6 +115,8 @@ def parse(text: str) -> Address:
         UsageError: it is none, or of a kind that there is not.
     """
     scheme, separator, rest = text.partition("://")
+    if not (text.isprintable() or scheme == "unix") or "\0" in text:  # what is left out of a URL would be another place
+        raise UsageError(f"invalid address {text!r}: it has characters that cannot be seen")
     if not separator or scheme not in SCHEMES:
         raise UsageError(
             f"invalid address {text}", hint=f"An address begins with {', '.join(f'{one}://' for one in SCHEMES)}."
@@ -132,24 +136,46 @@ def parse(text: str) -> Address:
     if scheme in _NOTHING_ELSE and (url.username is not None or url.path not in {"", "/"} or url.fragment):
         raise UsageError(f"invalid address {_without_user(text)}: nothing may stand beside the name")
     if scheme == "tcp":
-        if url.query:
-            raise UsageError(f"invalid address {text}: nothing may follow the port")
-        if port is None:
-            raise UsageError(f"invalid address {text}: no port", hint="For example tcp://builder.example:1234.")
-        return Address(text, scheme, host=host, port=port)
+        return _tcp(text, unquote(host), port, url.query)
     # A container's name keeps its capitals, which a host of a URL loses.
     exact = unquote(url.netloc.rpartition("@")[2])
-    exact = exact.rpartition(":")[0] if port is not None else exact
+    exact = exact.rpartition(":")[0] if port is not None else exact.removesuffix(":")
+    if exact.startswith("["):
+        exact = exact[1:-1]
     if exact.startswith("-"):
         raise UsageError(f"invalid address {text}: a name cannot begin with a dash")
     if scheme != "ssh" and port is not None:
         raise UsageError(f"invalid address {text}: a {scheme} has no port")
     if scheme in _CONTAINERS and not _CONTAINER.fullmatch(exact):
         raise UsageError(f"invalid address {text}: {exact!r} is no name of a container")
-    query = {key: values[-1] for key, values in parse_qs(url.query).items()}
-    return Address(
-        text, scheme, command=_command(text, scheme, exact, port, query, url.username, url.password, url.path)
-    )
+    query = _query(text, scheme, url.query)
+    command = _command(text, scheme, exact, port, query, url.username, url.password, url.path)
+    if any("\0" in word for word in command):
+        raise UsageError(f"invalid address {text}: no name has a zero byte")
+    return Address(text, scheme, command=command)
+
+
+def _tcp(text: str, host: str, port: int | None, query: str) -> Address:
+    if query:
+        raise UsageError(f"invalid address {text}: nothing may follow the port")
+    if port is None:
+        raise UsageError(f"invalid address {text}: no port", hint="For example tcp://builder.example:1234.")
+    if "\0" in host:
+        raise UsageError(f"invalid address {text}: no name has a zero byte")
+    return Address(text, "tcp", host=host, port=port)
+
+
+def _query(text: str, scheme: str, found: str) -> dict[str, str]:
+    known = _QUERIES.get(scheme, ())
+    query = {}
+    for key, (first, *more) in parse_qs(found, keep_blank_values=True).items():
+        if scheme != "ssh" and key not in known:
+            hint = f"Known: {', '.join(known)}." if known else "Nothing may follow the name."
+            raise UsageError(f"invalid address {text}: there is no {key!r} of a {scheme}", hint=hint)
+        if more:
+            raise UsageError(f"invalid address {text}: {key} is said more than once")
+        query[key] = first
+    return query
 
 
 def _command(
@@ -181,7 +207,8 @@ def _command(
             return ("kubectl", *flags, "exec", f"--container={query.get('container', '')}", "-i", host, "--", *dial)
     if password is not None:
         raise UsageError(f"invalid address {scheme}://{host}: a password in plain text is not supported")
-    if user and user.startswith("-"):
+    user, path = unquote(user or ""), unquote(path)
+    if user.startswith("-"):
         raise UsageError(f"invalid address {text}: a user cannot begin with a dash")
     if "?" in text or "#" in text:
         raise UsageError(f"invalid address {text}: nothing may follow the path")
@@ -194,7 +221,7 @@ def _command(
         "buildctl",
     ]
     # ssh hands the words to the shell of the other machine as one line.
-    return (*words, *(("--addr", shlex.quote(f"unix://{path}")) if path else ()), "dial-stdio")
+    return (*words, *(("--addr", shlex.quote(f"unix://{path}")) if path.strip("/") else ()), "dial-stdio")
 
 
 def _without_user(text: str) -> str:

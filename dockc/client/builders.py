@@ -83,7 +83,7 @@ def load() -> Builders:
         nodes = {}
         for name, entry in found["builders"].items():
             # A builder of one node was kept without a list once.
-            nodes[str(name)] = tuple(map(_node, entry.get("nodes", [entry])))
+            nodes[str(name)] = tuple(_node(str(name), one) for one in entry.get("nodes", [entry]))
             if not nodes[str(name)]:
                 raise ValueError(f"the builder {name} has no nodes")
         return Builders(nodes, str(found.get("current", "")))
@@ -107,13 +107,25 @@ def _reason(error: Exception, size: int) -> str:
 _TLS = ("ca", "cert", "key", "server_name")
 
 
-def _node(entry: Mapping[str, Any]) -> Node:
+def _node(builder: str, entry: Mapping[str, Any]) -> Node:
+    from dockc.oci import platform as platforms
+
     tls = {key: str(entry.get("tls", {}).get(key, "")) for key in _TLS}
+    given = entry.get("platforms", [])
+    if not isinstance(entry["addr"], str) or not isinstance(given, list):
+        raise TypeError
+    for one in given:
+        try:
+            platforms.parse(str(one))
+        except platforms.InvalidPlatform as exc:
+            raise ValueError(
+                f"a node of the builder {builder[:_SHOWN]!r} has a platform that is none: {exc.message}"
+            ) from exc
     return Node(
         str(entry["addr"]),
         address.Tls(**tls),
         name=str(entry.get("name", "")),
-        platforms=tuple(str(one) for one in entry.get("platforms", ())),
+        platforms=tuple(map(str, given)),
         weight=min(max(0, int(entry.get("weight", 1))), MAX_WEIGHT),
     )
 
@@ -224,7 +236,11 @@ def leave(name: str, node: str) -> None:
 def _check(node: Node) -> None:
     from dockc.oci import platform as platforms
 
-    address.parse(node.addr)
+    scheme = address.parse(node.addr).scheme
+    if node.tls and scheme != "tcp":
+        raise UsageError(f"{node.addr} has no TLS", hint="Certificates are for tcp:// addresses.")
+    if bool(node.tls.cert) != bool(node.tls.key):
+        raise UsageError("a client certificate needs its key, and a key its certificate")
     if node.name and not _NAME.fullmatch(node.name):
         raise UsageError(
             f"invalid name of a node: {_short(node.name)}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -82,6 +83,41 @@ def test_what_is_no_address(text: str) -> None:
         address.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ssh://u@[::1]:22/run/x.sock", "-l u -p 22 -- ::1 buildctl --addr unix:///run/x.sock dial-stdio"),
+        ("ssh://[fe80::1%25eth0]", "-- fe80::1%eth0 buildctl dial-stdio"),
+        ("ssh://u%40realm@h/", "-l u@realm -- h buildctl dial-stdio"),
+        ("ssh://Host:/a%20b", "-- Host buildctl --addr 'unix:///a b' dial-stdio"),
+    ],
+)
+def test_what_urls_spell_in_their_own_way(text: str, words: str) -> None:
+    assert " ".join(address.parse(text).command) == f"ssh {words}"
+
+
+def test_hosts_of_tcp() -> None:
+    assert (address.parse("tcp://[::1]:7").host, address.parse("tcp://[fe80::1%25lo]:7/").host) == ("::1", "fe80::1%lo")
+
+
+def test_a_query_that_means_nothing_is_refused_by_name() -> None:
+    """A word that is spelt wrongly would lead to another place than is meant."""
+    for text, told in (
+        ("kube-pod://p?namspace=n", "there is no 'namspace' of a kube-pod"),
+        ("kube-pod://p?namespace=a&namespace=b", "namespace is said more than once"),
+        ("docker-container://c?Context=x", "there is no 'Context' of a docker-container"),
+        ("podman-container://c?context=x", "there is no 'context' of a podman-container"),
+        ("docker-container://c?context=a%00b", "no name has a zero byte"),
+        ("ssh://a%00b", "no name has a zero byte"),
+        ("ssh://u%00@b", "no name has a zero byte"),
+        ("tcp://a%00b:1", "no name has a zero byte"),
+        ("tcp://ho\nst:1", "it has characters that cannot be seen"),
+        ("unix:///a\0b", "it has characters that cannot be seen"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(told)):
+            address.parse(text)
+
+
 def test_a_password_is_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
         address.parse("ssh://me:topsecret@host")
@@ -148,6 +184,33 @@ def test_what_cannot_be_kept() -> None:
         builders.use("none")
     with pytest.raises(UsageError):
         builders.create("c", builders.Node("nonsense"))
+    for node, told in (
+        (builders.Node("unix:///x", address.Tls(server_name="n")), "unix:///x has no TLS"),
+        (builders.Node("ssh://h", address.Tls(ca="/ca")), "ssh://h has no TLS"),
+        (builders.Node("tcp://h:1", address.Tls(cert="/c")), "a client certificate needs its key"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            builders.create("c", node)
+        with pytest.raises(UsageError, match=told):
+            builders.append("a", node)
+    assert set(builders.load().nodes) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        ('{"addr": 7}', "it does not have the form"),
+        ('{"addr": "unix:///x", "platforms": "linux/amd64"}', "it does not have the form"),
+        ('{"addr": "unix:///x", "platforms": ["a/b/c/d"]}', "a node of the builder 'far' has a platform that is none"),
+        ('{"addr": "unix:///x", "weight": null}', "it does not have the form"),
+        ('{"addr": "unix:///x", "tls": []}', "it does not have the form"),
+    ],
+)
+def test_a_node_that_somebody_has_damaged_is_told(node: str, told: str) -> None:
+    builders.path().parent.mkdir(parents=True)
+    builders.path().write_text(f'{{"builders": {{"far": {{"nodes": [{node}]}}}}}}')
+    with pytest.raises(DockcError, match=told):
+        builders.load()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"builders": {"a": {}}}', '{"builders": {"a": 3}}', "\xff"])

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -57,11 +58,15 @@ def test_an_open_store_is_closed_and_said_so(tmp_path: Path, caplog: pytest.LogC
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs uid 0")
-def test_another_user_cannot_run_what_lies_in_a_layer(tmp_path: Path) -> None:
-    root = tmp_path / "s"
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == 0 and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o711)
+def test_another_user_cannot_run_what_lies_in_a_layer() -> None:
+    # Not in `tmp_path`: each session of pytest closes the directory above those of all others.
+    with tempfile.TemporaryDirectory(prefix="dockc-privacy-") as folder:
+        _refused(Path(folder))
+
+
+def _refused(top: Path) -> None:
+    top.chmod(0o711)
+    root = top / "s"
     root.mkdir(0o755)
     with RefManager(root, snapshotter_name="native") as refs, refs.new_mutable() as made, made.mount() as place:
         program = root / "snapshots" / made.id / "fs" / "program"

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,8 +62,16 @@ print(json.dumps(out))
 """
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory for another user. Each session of pytest closes the directory that all of their `tmp_path` lie in."""
+    with tempfile.TemporaryDirectory(prefix="dockc-rootless-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("kind", ["overlay", "native"])
-def test_ownership_and_devices_survive_a_single_id(tmp_path: Path, kind: str) -> None:
+def test_ownership_and_devices_survive_a_single_id(place: Path, kind: str) -> None:
     rows = [
         folder("d", 0o2755, uid=42, gid=43),
         Row("d/f", b"x", mode=0o4755, uid=42, gid=43),
@@ -72,14 +82,10 @@ def test_ownership_and_devices_survive_a_single_id(tmp_path: Path, kind: str) ->
         folder("again"),
         Row("again/old"),
     ]
-    (tmp_path / "a.tar").write_bytes(make_tar(rows))
-    (tmp_path / "b.tar").write_bytes(
+    (place / "a.tar").write_bytes(make_tar(rows))
+    (place / "b.tar").write_bytes(
         make_tar([Row(".wh.gone1"), folder("again"), Row("again/.wh..wh..opq"), Row("again/new")])
     )
-    place = tmp_path
-    for folder_above in (place, *place.parents):
-        if folder_above.stat().st_uid == os.geteuid() and len(folder_above.parts) > 2:
-            folder_above.chmod(folder_above.stat().st_mode | 0o011)
     if os.geteuid() == 0:
         os.chown(place, 4321, 4321)
     command = [sys.executable, "-c", SCRIPT, str(REPO), str(place), kind]
