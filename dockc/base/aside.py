@@ -65,6 +65,19 @@ async def finished(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Do all of it at once. Where one fails, or this is cancelled, the others are cancelled, and have ended when this does."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            await outlast(task)
+        raise
+
+
 class OnLoop(Generic[T]):
     """Something that runs on a loop for a thread, which waits for it. State: its task, on the loop's thread."""
 

@@ -6,11 +6,11 @@ image.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dockc.base.aside import together
 from dockc.compiler.questions import (
     Answers,
     ContextRequest,
@@ -84,7 +84,7 @@ class Compiling:
             await self._warned(compiled)
         else:
             self._steps.warn(reading, compiled)
-        results = await asyncio.gather(*(self._solve(bridge, one) for one in compiled))
+        results = await together(*(self._solve(bridge, one) for one in compiled))
         return self._result(compiled, results)
 
     def asking(self, bridge: Bridge, inputs: Inputs) -> Callable[[tuple[Request, ...]], Awaitable[Answers]]:
@@ -95,7 +95,7 @@ class Compiling:
                 answers, others = at_hand(self._request, inputs, requests)
             else:
                 answers, others = Answers(), requests
-            for part in await asyncio.gather(*(self._answer_one(bridge, one) for one in others)):
+            for part in await together(*(self._answer_one(bridge, one) for one in others)):
                 answers = answers.merged(part)
             return answers
 

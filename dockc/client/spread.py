@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc.base.aside import aside
+from dockc.base.aside import aside, together
 from dockc.base.record import Record, made, replace
 from dockc.client import address, building, joining, nodes
 from dockc.engine.progress import Steps
@@ -100,7 +100,7 @@ class _Spread:
         self._gone: dict[Node, str] = {}
 
     async def run(self) -> dict[str, str]:
-        said = await asyncio.gather(*(nodes.ask(node) for node in self._members))
+        said = await together(*(nodes.ask(node) for node in self._members))
         inputs = await asyncio.to_thread(load, self._request.compile, showing=self._steps.measured)
         self._health = dict(zip(self._members, said, strict=True))
         for node, health in self._health.items():
@@ -120,17 +120,12 @@ class _Spread:
         with ExitStack() as stack:
             # Each group writes to a place of its own, and what is there then becomes one result.
             shares = [joining.Share(self._request, Path(stack.enter_context(_folder(self._request)))) for _ in groups]
-            work = [
-                asyncio.ensure_future(self._group(group, share.request, prefix=True))
-                for group, share in zip(groups.values(), shares, strict=True)
-            ]
-            try:
-                answers = await asyncio.gather(*work)
-            except BaseException:
-                for task in work:
-                    task.cancel()
-                await asyncio.gather(*work, return_exceptions=True)
-                raise
+            answers = await together(
+                *(
+                    self._group(group, share.request, prefix=True)
+                    for group, share in zip(groups.values(), shares, strict=True)
+                )
+            )
             join = partial(joining.join, self._request, shares, answers, self._steps)
             return await aside(join)
 

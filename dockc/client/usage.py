@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from dockc.base.aside import together
 from dockc.client import address
 from dockc.client.control import Remote
 from dockc.protocol.status import time_of
@@ -70,7 +70,7 @@ async def usage(nodes: Sequence[Node], filters: Sequence[str], age: int) -> list
         async with _remote(node) as remote:
             return [record_of(one) for one in await remote.usage(filters, age)]
 
-    return [one for found in await asyncio.gather(*map(ask, nodes)) for one in found]
+    return [one for found in await together(*map(ask, nodes)) for one in found]
 
 
 async def prune(nodes: Sequence[Node], request: control_pb2.PruneRequest) -> list[UsageRecord]:
@@ -84,4 +84,4 @@ async def prune(nodes: Sequence[Node], request: control_pb2.PruneRequest) -> lis
         async with _remote(node) as remote:
             return [record_of(one) async for one in remote.prune(request)]
 
-    return [one for found in await asyncio.gather(*map(ask, nodes)) for one in found]
+    return [one for found in await together(*map(ask, nodes)) for one in found]

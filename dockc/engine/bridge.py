@@ -7,13 +7,13 @@ Source: BuildKit, frontend/gateway/pb/gateway.proto.
 
 from __future__ import annotations
 
-from asyncio import gather
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
+from dockc.base.aside import together
 from dockc.base.files import read_inside
 from dockc.base.record import Record, made, replace
 from dockc.engine.failure import located
@@ -323,7 +323,7 @@ class Bridge:
             return await self.judge(op.source.identifier, dict(op.source.attrs), _platform(op))
 
         found = await self.work.blocking(lambda: list(sources_of(definition)))
-        became = await gather(*(one(op) for _, op in found))
+        became = await together(*(one(op) for _, op in found))
         changed = {
             digest: after
             for (digest, op), after in zip(found, became, strict=True)

@@ -19,6 +19,7 @@ from dockc.engine import history, recording, wirehistory
 from dockc.engine.told import hider, shown
 from dockc.errors import DockcError, StoreError, UsageError, without_credentials
 from dockc.oci import digest as digests
+from dockc.oci import mediatypes as mt
 from dockc.rpc.status import CANCELLED
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from dockc.runtime.archive.tarheader import TarReader
 
 RECORD = "application/vnd.buildkit.historyrecord.v0"
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-INDEX = "application/vnd.oci.image.index.v1+json"
 _REFERENCE = "vnd.buildkit.history.reference"
 _JSON = 4 << 20
 """Bytes of a document."""
@@ -100,13 +99,15 @@ def write_bundle(records: Sequence[BuildRecord], out: BinaryIO) -> None:
                 found["externalError"] = {"media_type": wirehistory.ERROR, "digest": one, "size": len(failure)}
                 layers.append({"mediaType": wirehistory.ERROR, "digest": one, "size": len(failure)})
             config = document(found, RECORD)
-            manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
-            made.append({**document(manifest, MANIFEST), "annotations": {_REFERENCE: record.ref}})
+            manifest = {"schemaVersion": 2, "mediaType": mt.OCI_MANIFEST, "config": config, "layers": layers}
+            made.append({**document(manifest, mt.OCI_MANIFEST), "annotations": {_REFERENCE: record.ref}})
         top = (
-            made[0] if len(made) == 1 else document({"schemaVersion": 2, "mediaType": INDEX, "manifests": made}, INDEX)
+            made[0]
+            if len(made) == 1
+            else document({"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": made}, mt.OCI_INDEX)
         )
         for name, value in (
-            ("index.json", {"schemaVersion": 2, "mediaType": INDEX, "manifests": [top]}),
+            ("index.json", {"schemaVersion": 2, "mediaType": mt.OCI_INDEX, "manifests": [top]}),
             ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
         ):
             data = json.dumps(value).encode()
@@ -425,17 +426,17 @@ def _build(root: Path, blobs: _Blobs, manifest: Mapping[str, Any]) -> BuildRecor
         ],
     }
     start = _begin(str(config["Ref"]), _stamp(config["CreatedAt"]), attrs.get("platform", ""), options)
-    total, cached = _count(config.get("numTotalSteps")), _count(config.get("numCachedSteps"))
-    completed = _count(config.get("numCompletedSteps"))
+    total, cached = wirehistory.count(config.get("numTotalSteps")), wirehistory.count(config.get("numCachedSteps"))
+    completed = wirehistory.count(config.get("numCompletedSteps"))
     error = config.get("error") or {}
-    code = _count(error.get("code"))
+    code = wirehistory.count(error.get("code"))
     end = {
         "ended": _stamp(config["CompletedAt"]) if config.get("CompletedAt") else None,
         "status": "completed" if not error else "canceled" if code == CANCELLED else "failed",
         "error": without_credentials(str(error.get("message") or "")[:4096]),
         "results": {str(k): str(v)[: history.RESULT] for k, v in (config.get("ExporterResponse") or {}).items()},
         "executed": max(0, completed - cached), "cached": cached, "total": total, "completed": completed,
-        "warnings": _count(config.get("numWarnings")), **({"code": code} if error else {}),
+        "warnings": wirehistory.count(config.get("numWarnings")), **({"code": code} if error else {}),
     }  # fmt: skip
     layers = [one for one in manifest.get("layers") or () if one["mediaType"] == wirehistory.STATUS]
 
@@ -461,7 +462,3 @@ def _build(root: Path, blobs: _Blobs, manifest: Mapping[str, Any]) -> BuildRecor
 
 def _stamp(value: Mapping[str, Any]) -> int:
     return _time(int(value.get("seconds", 0)) * _SECOND + int(value.get("nanos", 0)))
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and 0 <= value < 1 << 31 else 0

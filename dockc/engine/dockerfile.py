@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from dockc.base.aside import together
 from dockc.engine.bridge import BASE_CONFIG, CONFIG, EPOCH, PLATFORMS, Bridge, Ref, Result
 from dockc.engine.compile import compile_all
 from dockc.engine.export import platforms_json
@@ -324,7 +324,7 @@ def _asking(bridge: Bridge) -> Callable[[tuple[Request, ...]], Awaitable[Answers
         if others and (request.locked or (request.answers is not None and not request.offline)):
             raise Unanswered(others)
         found = await bridge.work.blocking(lambda: find(files)) if files else Answers()
-        for part in await asyncio.gather(*(answer_one(one) for one in others)):
+        for part in await together(*(answer_one(one) for one in others)):
             found = found.merged(part)
         return found
 

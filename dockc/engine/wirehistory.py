@@ -65,10 +65,10 @@ def wire_record(record: BuildRecord) -> control_pb2.BuildHistoryRecord:
         CreatedAt=to_time(record.began),
         ExporterResponse={str(key): str(value) for key, value in record.results.items()},
         pinned=record.pinned,
-        numCachedSteps=_count(more.get("cached", record.cached)),
-        numTotalSteps=_count(more.get("total", record.executed + record.cached)),
-        numCompletedSteps=_count(more.get("completed", record.executed + record.cached)),
-        numWarnings=_count(more.get("warnings", 0)),
+        numCachedSteps=count(more.get("cached", record.cached)),
+        numTotalSteps=count(more.get("total", record.executed + record.cached)),
+        numCompletedSteps=count(more.get("completed", record.executed + record.cached)),
+        numWarnings=count(more.get("warnings", 0)),
     )
     for one in options["outputs"] if isinstance(options.get("outputs"), list) else ():
         if isinstance(one, dict):
@@ -84,7 +84,7 @@ def wire_record(record: BuildRecord) -> control_pb2.BuildHistoryRecord:
     made.CompletedAt.CopyFrom(to_time(record.ended or max(record.began, _changed(record.path))))
     if record.status != "completed":
         canceled = record.status != "failed"
-        made.error.code = _count(more.get("code")) or (CANCELLED if canceled else UNKNOWN)
+        made.error.code = count(more.get("code")) or (CANCELLED if canceled else UNKNOWN)
         made.error.message = "context canceled" if canceled else record.error or "the build failed"
         for url, value in _details(more.get("details")):
             made.error.details.add(type_url=url, value=value)
@@ -93,7 +93,7 @@ def wire_record(record: BuildRecord) -> control_pb2.BuildHistoryRecord:
     for key, kind, descriptor in beside:
         found = about.get(key)
         if isinstance(found, list) and len(found) == 2:
-            descriptor.media_type, descriptor.digest, descriptor.size = kind, str(found[0]), _count(found[1])
+            descriptor.media_type, descriptor.digest, descriptor.size = kind, str(found[0]), count(found[1])
     _name_results(made, more.get("made"))
     return made
 
@@ -103,14 +103,15 @@ def _name_results(made: control_pb2.BuildHistoryRecord, images: object) -> None:
     for one in images if isinstance(images, list) else ():
         if not (isinstance(one, list) and len(one) == 5 and isinstance(one[4], dict)):
             continue
-        descriptor = made.Result.Results[_count(one[0])]
+        descriptor = made.Result.Results[count(one[0])]
         descriptor.media_type, descriptor.digest, descriptor.size = str(one[1]), str(one[2]), _count64(one[3])
         descriptor.annotations.update({str(key): str(value) for key, value in one[4].items()})
         if not made.Result.HasField("ResultDeprecated"):
             made.Result.ResultDeprecated.CopyFrom(descriptor)
 
 
-def _count(value: object) -> int:
+def count(value: object) -> int:
+    """A number of 31 bits; 0 for what is none."""
     return value if isinstance(value, int) and 0 <= value < 1 << 31 else 0
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from dockc.base.aside import aside, entered, finished
+from dockc.base.aside import aside, entered, finished, together
 
 
 class _Slow:
@@ -155,3 +155,42 @@ def test_what_is_to_be_finished_is() -> None:
         assert done.is_set()
 
     asyncio.run(run())
+
+
+def test_one_that_fails_ends_the_others_first() -> None:
+    async def run() -> list[str]:
+        log: list[str] = []
+
+        async def slow(name: str) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.01)
+                log.append(name)
+
+        async def fail() -> None:
+            await asyncio.sleep(0.01)
+            raise KeyError
+
+        with pytest.raises(KeyError):
+            await together(slow("a"), fail(), slow("b"))
+        log.append("over")
+        both = asyncio.ensure_future(together(slow("c"), slow("d")))
+        await asyncio.sleep(0.01)
+        both.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await both
+        return log
+
+    assert asyncio.run(run()) == ["a", "b", "over", "c", "d"]
+
+
+def test_results_come_in_the_order_of_the_work() -> None:
+    async def run() -> list[int]:
+        async def give(number: int) -> int:
+            await asyncio.sleep(0.01 / (number + 1))
+            return number
+
+        return await together(*map(give, range(5)))
+
+    assert asyncio.run(run()) == [0, 1, 2, 3, 4]

@@ -20,6 +20,7 @@ from dockc.engine.bundle import read_in, write_bundle
 from dockc.engine.keep import Keep
 from dockc.engine.request import Asked, Built, CompileRequest
 from dockc.errors import DockcError, StoreError, UsageError
+from dockc.oci import mediatypes as mt
 from dockc.rpc.pb import common_pb2
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexWarning
 
@@ -113,7 +114,7 @@ def layout(config: object, *, status: bytes = b"", **more: bytes) -> bytes:
         return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(data)}
 
     layers = [blob(status, "application/vnd.buildkit.status.v0")] if status else []
-    manifest = blob(json.dumps({"config": blob(json.dumps(config).encode(), bundle.RECORD), "layers": layers}).encode(), bundle.MANIFEST)
+    manifest = blob(json.dumps({"config": blob(json.dumps(config).encode(), bundle.RECORD), "layers": layers}).encode(), mt.OCI_MANIFEST)
     files = {"index.json": json.dumps({"manifests": [manifest]}).encode(), **blobs, **{name.replace("__", "/"): data for name, data in more.items()}}
     return archive(files)
 
