@@ -52,9 +52,10 @@ T = TypeVar("T")
 
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
 BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
-_TRIM = 25
+_COLLECT, _COLLECT_BUSY = 5, 25
+"""Builds after which memory that they had is given back: where none runs, and where all that those have is looked at."""
 _GROWN = 128 << 20
-"""Builds, or bytes more than the last time, after which memory that they had is given back, once none runs."""
+"""Bytes more than the last time after which it is, too, where none runs."""
 _SETTLED = 1.0
 """Seconds after a build until nobody holds any more what it had."""
 _CLIENT = frozenset(("local", "tar", "oci", "docker"))
@@ -88,8 +89,8 @@ class Control:
         self.engine, self.sessions, self.facts, self.builds = engine, sessions, facts, builds
         self.tracing = Tracing(builds.keep_trace)
         self._tokens = Tokens()
-        self._untrimmed, self._resident = 0, _resident()
-        self._trimming: asyncio.Task[None] | None = None
+        self._uncollected, self._resident = 0, _resident()
+        self._collecting: asyncio.Task[None] | None = None
         self._root = root
 
     def handlers(self) -> dict[str, Handler]:
@@ -232,21 +233,22 @@ class Control:
             await self.tracing.end(build, trace, error)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, True)
-        self._untrimmed += 1
-        if self._trimming is None:
-            self._trimming = asyncio.create_task(self._trim())
+        self._uncollected += 1
+        if self._collecting is None:
+            self._collecting = asyncio.create_task(self._collect())
 
-    async def _trim(self) -> None:
+    async def _collect(self) -> None:
         """Give memory of builds back, once what the last one had is held by nobody any more."""
         try:
             await asyncio.sleep(_SETTLED)
-            grown = _resident() - self._resident > _GROWN
-            if (grown or self._untrimmed >= _TRIM) and not self.builds.running:
-                self._untrimmed = 0
+            running = self.builds.running
+            grown = not running and _resident() - self._resident > _GROWN
+            if grown or self._uncollected >= (_COLLECT_BUSY if running else _COLLECT):
+                self._uncollected = 0
                 await asyncio.to_thread(_give_back)
                 self._resident = _resident()
         finally:
-            self._trimming = None
+            self._collecting = None
 
     async def _status(self, call: Call) -> None:
         request = await only(call, control_pb2.StatusRequest)

@@ -393,6 +393,7 @@ class Bridge:
                 self._job.let_go(ref.built)
                 ref.built = None
         self._refs.clear()
+        self.join_cache = None
 
     # --- files ----------------------------------------------------------------------------------------
 

@@ -239,7 +239,7 @@ class Engine:
         client = await work.blocking(partial(connect, request, session), lost=lambda made: made.close())
         bridge: Bridge | None = None
         misses = None
-        seen, failures = Seen(), Failures()
+        seen, failures, lends = Seen(), Failures(), None
         try:
             lends = lent_by(request, session, client).put(SEEN, seen)
             if self.options.tells_limits:
@@ -282,6 +282,8 @@ class Engine:
                         bridge.close()
                 sizes = await work.blocking(partial(_sizes, work, job)) if request.measure else {}
         finally:
+            if lends is not None:
+                lends.end()
             seen.close()
             failures.close()
             client.close()

@@ -145,10 +145,11 @@ class Misses:
         """The build's steps are done: let the last comparisons end, and give the history what it keeps."""
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=PATIENCE)
-        job = self._job
+        job, self._job, self._comparison = self._job, None, None  # no circle is left
         if job is None:
             return
         self._look(job)
+        self._definitions = tuple
         steps: dict[str, Step] = {}
         for digest, step in self._steps.items():
             key = job.step_key(digest)

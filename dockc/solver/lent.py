@@ -77,6 +77,10 @@ class Lent:
         self._values[key] = value
         return self
 
+    def end(self) -> None:
+        """The build has ended: nothing is lent any more, and what was is free to go."""
+        self._values.clear()
+
     def has(self, key: Key[Any]) -> bool:
         """Whether anything is lent under `key`."""
         return key in self._values

@@ -215,6 +215,8 @@ class SchedulerCore(Advancing):
                 self.vertices[below.vertex].users.pop(vertex, None)
         del self.vertices[vertex.id]
         self._dropped.append(vertex.id)
+        vertex.edges.clear()  # no circle is left: it goes at once
+        vertex.users.clear()
 
     def _orphan(self, ticket_id: int) -> None:
         ticket = self._tickets[ticket_id]
