@@ -83,16 +83,16 @@ class Entry:
     Attributes:
         generation: its number in the order in which builds became known.
         record: while it runs, and of the last ones; of others it is made anew from the file.
-        path: its file in the history; None where there is none (yet).
+        name: of its file in the history; "" where there is none (yet).
         completed: when it ended, in seconds since the epoch; None while it runs.
         logs, trace, failure: digests of what is kept of it for clients, or "".
     """
 
-    __slots__ = ("completed", "failure", "generation", "logs", "path", "pinned", "record", "trace")
+    __slots__ = ("_folder", "completed", "failure", "generation", "logs", "name", "pinned", "record", "trace")
 
-    def __init__(self, generation: int, record: control_pb2.BuildHistoryRecord | None) -> None:
-        self.generation, self.record = generation, record
-        self.path: Path | None = None
+    def __init__(self, generation: int, record: control_pb2.BuildHistoryRecord | None, folder: Path | None) -> None:
+        self.generation, self.record, self._folder = generation, record, folder
+        self.name = ""
         self.completed: int | None = None
         self.pinned = False
         self.logs = self.trace = self.failure = ""
@@ -103,7 +103,7 @@ class Entry:
         found.Generation = self.generation
         over = found.HasField("CompletedAt")
         self.record, self.completed = (None, found.CompletedAt.seconds) if over else (found, None)
-        self.path, self.pinned = file.path, file.pinned
+        self.name, self.pinned = file.path.name, file.pinned
         self.logs, self.trace, self.failure = found.logs.digest, found.trace.digest, found.externalError.digest
 
     def told(self, file: history.BuildRecord | None = None) -> control_pb2.BuildHistoryRecord | None:
@@ -121,10 +121,15 @@ class Entry:
         made.Generation = self.generation
         return made
 
+    @property
+    def path(self) -> Path | None:
+        """Its file in the history: a path for each of thousands of builds would take more than all else."""
+        return self._folder / self.name if self.name and self._folder is not None else None
+
     def kept(self) -> history.BuildRecord | None:
         """Its record in the history; None if there is none (any more). Blocks."""
         try:
-            return history.read(self.path) if self.path is not None else None
+            return history.read(path) if (path := self.path) is not None else None
         except OSError:
             return None
 
@@ -135,6 +140,7 @@ class Builds:
     def __init__(self, root: Path | None = None, keep: Keep | None = None) -> None:
         """Remember builds in the history of the store `root`, as many as are to be kept; without one in memory alone."""
         self._root, self._keep = root, keep or Keep(age=48 * 3600.0)
+        self._folder = root / history.FOLDER if root is not None else None
         self._running: dict[str, Build] = {}
         self._arrivals: Arrivals[Build] = Arrivals()
         self._ended: OrderedDict[str, Progress] = OrderedDict()
@@ -163,11 +169,11 @@ class Builds:
 
     def _collect(self, size: int, but: str = "") -> None:
         """Let the oldest records go that are beyond so many bytes; numbers and ages are for `_forget`. Blocks."""
-        if self._root is None:
+        if self._folder is None:
             return
         try:
             kept = Keep(entries=1 << 31, size=size)
-            self._bytes = history.collect(self._root / history.FOLDER, but=but, keep=kept).size
+            self._bytes = history.collect(self._folder, but=but, keep=kept).size
         except OSError as error:
             _log.warning("the history is not collected: %s", error)
 
@@ -178,7 +184,7 @@ class Builds:
                 continue
             if known is None:
                 self._generation += 1
-                known = self._entries[one.ref] = Entry(self._generation, None)
+                known = self._entries[one.ref] = Entry(self._generation, None, self._folder)
             known.read(one)
             self._note(one.ref, known)
 
@@ -213,7 +219,7 @@ class Builds:
             )
             self._entries.pop(build.ref, None)  # one of that name that was
             self._unpinned.discard(build.ref)
-            self._entries[build.ref] = Entry(self._generation, record)
+            self._entries[build.ref] = Entry(self._generation, record, self._folder)
             self._tell(control_pb2.STARTED, record)
         return build
 
@@ -262,7 +268,7 @@ class Builds:
             if build.recording is not None:
                 kept = await asyncio.to_thread(self._write, build.recording, record, error, cause)
                 if kept is not None:
-                    entry.path = kept.path
+                    entry.name = kept.path.name
                     self._bytes += await asyncio.to_thread(history.size_of, kept)
             if error is not None and not record.externalError.digest:  # it has no file
                 for url, value in error.details:
@@ -340,24 +346,21 @@ class Builds:
                 self._drop(ref)
         while len(self._recent) > _KEEP:
             known = self._entries.get(self._recent.popleft())
-            if known is not None and known.completed is not None and known.path is not None:
+            if known is not None and known.completed is not None and known.name:
                 known.record = None
         if any(not ref for ref, _ in self._listeners):  # who watches all builds is told what others have removed
             self._look()
 
     def _look(self, only: str = "") -> None:
         """Let go of builds whose records others have removed, or of one. Of them all it is one look at the directory."""
-        there: dict[Path, frozenset[str]] = {}
-        gone = []
-        for ref in (only,) if only else self._entries:
-            entry = self._entries.get(ref)
-            if entry is None or entry.path is None:
-                continue
-            folder = entry.path.parent
-            if not only and folder not in there:
-                there[folder] = _names(folder)
-            if not (entry.path.exists() if only else entry.path.name in there[folder]):
-                gone.append(ref)
+        if self._folder is None:
+            return
+        if only:
+            known = self._entries.get(only)
+            gone = [only] if known is not None and known.path is not None and not known.path.exists() else []
+        else:
+            there = _names(self._folder)
+            gone = [ref for ref, entry in self._entries.items() if entry.name and entry.name not in there]
         for ref in gone:
             self._drop(ref)
 
@@ -409,9 +412,10 @@ class Builds:
     def blob(self, digest: str) -> Path | None:
         """Logs of a build in BuildKit's form, its trace or how it failed, by digest."""
         for entry in self._entries.values():
-            if entry.path is not None and digest and digest in (entry.logs, entry.trace, entry.failure):
+            path = entry.path if digest and digest in (entry.logs, entry.trace, entry.failure) else None
+            if path is not None:
                 suffix = {entry.failure: ".error", entry.trace: ".trace", entry.logs: ".status"}[digest]
-                return entry.path.with_suffix(suffix)
+                return path.with_suffix(suffix)
         return None
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ from dockc.daemon.sessions import Sessions
 from dockc.daemon.tracing import Tracing
 from dockc.engine.gateway import Gateway, to_policy, without_default_provenance
 from dockc.engine.request import BuildRequest, entitlement_of
-from dockc.errors import DockcError
+from dockc.errors import DockcError, StoreError
 from dockc.golang.filters import FilterError, match, parse
 from dockc.protocol import platforms as wire
 from dockc.protocol.errors import to_rpc
@@ -47,8 +48,11 @@ if TYPE_CHECKING:
     from dockc.oci.platform import Platform
     from dockc.runtime.exporter.options import Output
     from dockc.runtime.refs.policy import Rule
+    from dockc.runtime.store.worker import Worker
 
 T = TypeVar("T")
+
+_log = logging.getLogger("dockc.daemon")
 
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
 BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
@@ -245,7 +249,7 @@ class Control:
             grown = not running and _resident() - self._resident > _GROWN
             if grown or self._uncollected >= (_COLLECT_BUSY if running else _COLLECT):
                 self._uncollected = 0
-                await asyncio.to_thread(_give_back)
+                await asyncio.to_thread(_give_back, self.engine.work.worker)
                 self._resident = _resident()
         finally:
             self._collecting = None
@@ -369,11 +373,15 @@ async def _driven(build: Build, workers: list[common_pb2.WorkerRecord], bridge: 
         await gateway.close()
 
 
-def _give_back() -> None:
-    """Give back the memory of builds that are over: circles of objects, for which short commands never look, and what
-    the C library keeps for each thread.
+def _give_back(worker: Worker) -> None:
+    """Give back the memory of builds that are over: circles of objects, for which short commands never look, pages of
+    the databases, and what the C library keeps for each thread.
     """
     gc.collect()
+    try:
+        worker.shrink()
+    except StoreError as error:
+        _log.warning("%s", error)
     syscalls.trim_memory()
 
 

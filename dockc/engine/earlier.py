@@ -25,11 +25,12 @@ class Index:
     """Of which Dockerfile the builds of a store are, so that a process that builds all day reads each record once.
 
     Mutable: `_likes`, `like` of the builds that are over, by the names of their files; "" of those that tell no keys.
-    Threads may share it.
+    `_shared`, one string for all builds that are alike. Threads may share it.
     """
 
     def __init__(self) -> None:
         self._likes: dict[str, str] = {}
+        self._shared: dict[str, str] = {}
 
     def like(self, path: Path) -> str:
         """Of which Dockerfile a build is; "" where there is nothing to compare (any more).
@@ -48,7 +49,7 @@ class Index:
             return ""
         found = like(record.options) if record.keys_at else ""
         if record.status != "running":
-            self._likes[path.name] = found
+            self._likes[path.name] = self._shared.setdefault(found, found)
         return found
 
     def forget(self, there: list[str]) -> None:
@@ -56,6 +57,7 @@ class Index:
         if len(self._likes) > 2 * len(there):
             left = set(there)
             self._likes = {name: found for name, found in tuple(self._likes.items()) if name in left}
+            self._shared = {found: found for found in self._likes.values()}
 
 
 def like(options: Mapping[str, Any]) -> str:

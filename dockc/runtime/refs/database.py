@@ -183,6 +183,14 @@ class Database:
                     raise
                 time.sleep(0.02)
 
+    def shrink(self) -> None:
+        """Give back memory: pages that were read stay in it, however long nobody asks for them."""
+        with self.lock:
+            try:
+                self._connection.execute("PRAGMA shrink_memory")
+            except sqlite3.Error as error:
+                raise self._told(error) from error
+
     def close(self) -> None:
         """Close the connection."""
         with self.lock:

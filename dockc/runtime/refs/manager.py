@@ -186,6 +186,14 @@ class RefManager:
                 hint="Start the daemon or the build again: it makes a new one.",
             )
 
+    def shrink(self) -> None:
+        """Give back memory that the database had for reading.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        self._core.db.shrink()
+
     def close(self) -> None:
         """Let go of everything this process holds; a second time does nothing."""
         core = self._core

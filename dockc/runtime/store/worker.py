@@ -228,6 +228,16 @@ class Worker:
         if self._has_keys():
             self.keys.release(ref_id, rule)
 
+    def shrink(self) -> None:
+        """Give back memory that the databases had for reading; for a process that goes on.
+
+        Raises:
+            StoreError: one is damaged.
+        """
+        self.refs.shrink()
+        if self._keys is not None:
+            self._keys.shrink()
+
     def close(self) -> None:
         """Give up this process's holds and close the databases."""
         try:

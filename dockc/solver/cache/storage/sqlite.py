@@ -246,6 +246,11 @@ class SqliteKeyStorage:
             with self._errors():
                 return self._db.execute(statement, values).fetchall()
 
+    def shrink(self) -> None:
+        """Give back memory: pages that were read stay in it, however long nobody asks for them."""
+        with self._lock, self._errors():
+            self._db.execute("PRAGMA shrink_memory")
+
     def close(self) -> None:
         """Flush and close the file."""
         with self._lock:
