@@ -520,6 +520,15 @@ def test_graphs_without_end(daemon: Daemon) -> None:
         pytest.fail(f"{resident_set(daemon)} MB are left of {before}")
 
 
+def test_a_merge_with_itself_again_and_again(daemon: Daemon) -> None:
+    parts, below = [FILE], F
+    for _ in range(60):
+        both = ops.MergeOp(inputs=[ops.MergeInput(input=0), ops.MergeInput(input=1)])
+        parts.append(ops.Op(inputs=[ops.Input(digest=below)] * 2, merge=both))
+        below = digest(parts[-1].SerializeToString(deterministic=True))
+    assert "a merge of 32768 layers" in refused(daemon, graph(*parts))
+
+
 def test_a_step_that_fills_the_disk_leaves_room(tmp_path: Path) -> None:
     """What a failed step left is kept for its client, who may look into it, and for nobody after that."""
     disk = tmp_path / "disk"

@@ -83,6 +83,10 @@ def _description(layer: LayerDescriptor, given: str) -> str:
     return layer.descriptor.annotations.get(DESCRIPTION) or given or f"imported {layer.descriptor.digest}"
 
 
+MAX_LAYERS = 1 << 14
+"""Layers that a merge may put on each other."""
+
+
 class RefManager:
     """Makes, finds and removes refs. Any thread may call; several processes share one root.
 
@@ -406,8 +410,15 @@ class RefManager:
         return MutableRef(core, record_id, lock)
 
     def merge(self, refs: Sequence[ImmutableRef], *, description: str = "") -> ImmutableRef:
-        """The layers of all `refs` on top of each other, later ones winning. No data is copied."""
-        full = [ref for ref in refs if self._core.stack(ref.id)]
+        """The layers of all `refs` on top of each other, later ones winning. No data is copied.
+
+        Raises:
+            StoreError: there are more of them than may be: a merge of a merge with itself doubles them each time.
+        """
+        sizes = [len(self._core.stack(ref.id)) for ref in refs]
+        if sum(sizes) > MAX_LAYERS:
+            raise StoreError(f"a merge of {sum(sizes)} layers: no more than {MAX_LAYERS} may lie on each other")
+        full = [ref for ref, size in zip(refs, sizes, strict=True) if size]
         if len(full) == 1:
             return full[0].clone()
         return self._combined(database.MERGE, tuple(ref.id for ref in full), description)
