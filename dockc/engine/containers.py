@@ -26,6 +26,7 @@ from dockc.rpc.status import ALREADY_EXISTS, CANCELLED, INVALID_ARGUMENT, NOT_FO
 from dockc.runtime.executor.base import ExecCancelled, ExecIO, ExecSpec, ExecutorError, HostEntry
 from dockc.runtime.ops.exec import check_entitlements, make_spec
 from dockc.runtime.ops.execmounts import ExecMounts
+from dockc.runtime.ops.paths import check_exec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +125,7 @@ class Container:
             if ref is not None:
                 used.append(ref)
             self.op.mounts.append(mount)
+        check_exec(self.op)
         await bridge.evaluate(*used)
         systems = [bridge.file_system(ref) for ref in used]
         cancelled = self.context.cancelled
@@ -172,6 +174,7 @@ class Container:
             security=cast("ops_pb2.SecurityMode", init.Security),
             meta=parsed(init.Meta, ops_pb2.Meta),
         )
+        check_exec(op)
         op.secretenv.extend(parsed(data, ops_pb2.SecretEnv) for data in init.secretenv)
         if not op.meta.args:
             raise RpcError("a process needs arguments", code=INVALID_ARGUMENT)

@@ -220,6 +220,7 @@ def action(**kind: Any) -> ops.Op:
 
 FILE = action(mkfile=ops.FileActionMkFile(path="/f", data=b"x", mode=0o644))
 F = digest(FILE.SerializeToString(deterministic=True))
+DEEP = "/d" * 1_000_000
 GRAPHS: dict[str, Callable[[], bytes]] = {
     "a circle": lambda: graph(ops.Op(inputs=[ops.Input(digest="sha256:" + "0" * 64)], merge=ops.MergeOp(inputs=[ops.MergeInput(input=0)]))),
     "a result that is not there": lambda: graph(FILE, last="sha256:" + "1" * 64),
@@ -255,6 +256,10 @@ GRAPHS: dict[str, Callable[[], bytes]] = {
     "a limit of no kind": lambda: execution(meta={"ulimit": [ops.Ulimit(Name="nope", Soft=-5, Hard=2**62)]}),
     "another's group of processes": lambda: execution(meta={"cgroupParent": "../../.."}),
     "a network of no kind": lambda: execution(network=99),
+    "a directory that nobody can name": lambda: graph(action(mkdir=ops.FileActionMkDir(path=DEEP, makeParents=True))),
+    "a copy that nobody can name": lambda: graph(FILE, ops.Op(inputs=[ops.Input(digest=F)], file=ops.FileOp(actions=[ops.FileAction(input=-1, secondaryInput=0, output=0, copy=ops.FileActionCopy(src=DEEP, dest="/x"))]))),
+    "a place to work that nobody can name": lambda: execution(meta={"cwd": DEEP}),
+    "a mount that nobody can name": lambda: execution(ops.Mount(dest="/", input=0, output=0), ops.Mount(dest=DEEP, input=-1, output=-1, mountType=ops.TMPFS)),
     "a device": lambda: execution(cdiDevices=[ops.CDIDevice(name="vendor.com/x=all")]),
 }
 

@@ -28,6 +28,7 @@ from dockc.runtime.executor.base import (
 )
 from dockc.runtime.ops import execkey
 from dockc.runtime.ops.execmounts import ExecMounts, get_secret
+from dockc.runtime.ops.paths import check_exec
 from dockc.runtime.ops.steplog import StepLog, limits_of
 from dockc.runtime.refs.contenthash import Selector, digest_by
 from dockc.runtime.refs.failed import leave
@@ -59,9 +60,15 @@ class ExecOp:
     """Runs a process on file systems and gives back those that it may have changed."""
 
     def __init__(self, vertex: Vertex, worker: Worker) -> None:
+        """Check the operation.
+
+        Raises:
+            InvalidDefinition: a path that is too long.
+        """
         self._vertex = vertex
         self._worker = worker
         self._op: ops_pb2.ExecOp = vertex.op.exec
+        check_exec(self._op)
 
     async def cache_map(self, ctx: OpContext) -> CacheMap:
         """See `solver.op.Op.cache_map`."""

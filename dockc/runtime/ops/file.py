@@ -19,6 +19,7 @@ from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.fsutil.remarks import Remark
 from dockc.runtime.fsutil.users import Owner, find_group, find_user
 from dockc.runtime.ops.filekey import NO_INPUT, file_key, outermost
+from dockc.runtime.ops.paths import check_file
 from dockc.runtime.refs.contenthash import digest_by
 from dockc.runtime.refs.failed import leave
 from dockc.runtime.refs.result import RefResult, make_present, ref_of
@@ -50,6 +51,7 @@ class FileOp:
         self._name, self._digest = vertex.name, vertex.digest
         self._op = vertex.op.file
         self._inputs = len(vertex.inputs)
+        check_file(self._op)
         self._plan = _Plan(self._op, self._inputs)
 
     async def cache_map(self, ctx: OpContext) -> CacheMap:
