@@ -23,6 +23,7 @@ from dockc.engine.progress import Steps
 from dockc.engine.recording import recording_of
 from dockc.engine.request import Asked, Inputs, load
 from dockc.errors import UsageError
+from dockc.oci.keys import CREATED, DESCRIPTOR
 from dockc.protocol.names import HEALTH
 from dockc.rpc.status import UNAVAILABLE, RpcError
 from dockc.runtime.remotecache.base import CacheEntry
@@ -213,13 +214,11 @@ def index(export: Export, response: Mapping[str, str]) -> None:
     from dockc.oci.reference import parse_normalized
     from dockc.runtime.exporter.archive import write_index
 
-    text = response.get("containerimage.descriptor", "")
+    text = response.get(DESCRIPTOR, "")
     if not text:
         return
-    root = Descriptor.from_fields(decode(base64.b64decode(text), "containerimage.descriptor"))
-    created = root.annotations.get("org.opencontainers.image.created") or datetime.now(UTC).strftime(
-        "%Y-%m-%dT%H:%M:%SZ"
-    )
+    root = Descriptor.from_fields(decode(base64.b64decode(text), DESCRIPTOR))
+    created = root.annotations.get(CREATED) or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     write_index(Path(export.store), root, [parse_normalized(name).tag_name_only() for name in export.names], created)
 
 

@@ -15,6 +15,7 @@ from dockc.base import jsontext
 from dockc.base.files import open_regular, read_regular
 from dockc.base.record import replace
 from dockc.errors import DockcError, UsageError
+from dockc.oci.keys import IMAGE_NAME
 from dockc.runtime.remotecache.base import CacheEntry, parse_entry
 from dockc.runtime.remotecache.writing import INDEX_LIMIT, Writing, collects
 
@@ -99,7 +100,7 @@ def _digest(folder: Path, tag: str) -> str:
         return ""
     for entry in entries:
         notes: Mapping[str, str] = entry.get("annotations") or {}
-        if notes.get(_NAME) == tag or tag in notes.get("io.containerd.image.name", ""):
+        if notes.get(_NAME) == tag or tag in notes.get(IMAGE_NAME, ""):
             return str(entry.get("digest", ""))
     return str(entries[0].get("digest", "")) if len(entries) == 1 and tag == "latest" else ""
 

@@ -7,7 +7,7 @@ image.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dockc.base.aside import together
@@ -25,12 +25,13 @@ from dockc.compiler.questions import (
 )
 from dockc.engine.compile import at_hand, compile_all
 from dockc.engine.progress import Steps
-from dockc.engine.request import CompileRequest, Inputs
+from dockc.engine.request import CompileRequest, Inputs, wants_index
 from dockc.engine.world import converse_with
 from dockc.errors import CompileError, Fault
 from dockc.golang.times import Time
 from dockc.oci import platform as platforms
 from dockc.oci.descriptor import platform_to_json
+from dockc.oci.keys import BASE_CONFIG, CONFIG, PLATFORMS
 from dockc.protocol import platforms as wire
 from dockc.protocol.errors import RemoteError
 from dockc.rpc.pb import common_pb2, gateway_pb2
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from dockc.client.control import Bridge
     from dockc.compiler.compile import Compiled
     from dockc.solver.progress import StatusSink
-
-_CONFIG, _BASE, _PLATFORMS = "containerimage.config", "containerimage.base.config", "refs.platforms"
 
 
 class Compiling:
@@ -164,13 +163,13 @@ class Compiling:
 
     def _result(self, compiled: Sequence[Compiled], refs: Sequence[gateway_pb2.Ref | None]) -> gateway_pb2.Result:
         result = gateway_pb2.Result()
-        multi = len(compiled) > 1 or _is_multi(self._request.attrs)
+        multi = len(compiled) > 1 or wants_index(self._request.attrs)
         named = [platforms.format_all(one.platform) for one in compiled]
         for one, ref, name in zip(compiled, refs, named, strict=True):
             suffix = f"/{name}" if multi else ""
-            result.metadata[_CONFIG + suffix] = one.image_json
+            result.metadata[CONFIG + suffix] = one.image_json
             if one.base_image is not None:
-                result.metadata[_BASE + suffix] = one.base_image.marshal()
+                result.metadata[BASE_CONFIG + suffix] = one.base_image.marshal()
             if multi:
                 result.refs.refs[name].CopyFrom(ref or gateway_pb2.Ref())
             else:
@@ -178,12 +177,8 @@ class Compiling:
         entries = [
             {"ID": name, "Platform": platform_to_json(one.platform)} for one, name in zip(compiled, named, strict=True)
         ]
-        result.metadata[_PLATFORMS] = json.dumps({"Platforms": entries}, separators=(",", ":")).encode()
+        result.metadata[PLATFORMS] = json.dumps({"Platforms": entries}, separators=(",", ":")).encode()
         return result
-
-
-def _is_multi(attrs: Mapping[str, str]) -> bool:
-    return attrs.get("multi-platform", attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM", "")).lower() in {"1", "t", "true"}
 
 
 def for_builder(inputs: Inputs, bridge: Bridge) -> Inputs:

@@ -19,6 +19,7 @@ from dockc.oci import digest as digests
 from dockc.oci import manifest as manifests
 from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor
+from dockc.oci.keys import CREATED, DESCRIPTOR, DIGEST, RESULT_NAME
 from dockc.oci.manifest import Index
 from dockc.oci.reference import Reference, parse_normalized
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from dockc.engine.request import Asked
     from dockc.runtime.exporter.options import Output
     from dockc.runtime.remotecache.base import CacheEntry
-
-_DIGEST, _DESCRIPTOR = "containerimage.digest", "containerimage.descriptor"
 
 
 def check(outputs: Sequence[Output], names: Sequence[str], caches: Sequence[CacheEntry]) -> None:
@@ -104,18 +103,18 @@ def join(request: Asked, shares: Sequence[Share], answers: Sequence[Mapping[str,
             with steps.step(f"joining {len(shares)} nodes' platforms into one index"):
                 make = _archive if output.type == "oci" else _push
                 root = make(output, number, shares, roots, names)
-            response[_DIGEST] = root.digest
-            response[_DESCRIPTOR] = base64.b64encode(dump_json(root.to_json())).decode()
+            response[DIGEST] = root.digest
+            response[DESCRIPTOR] = base64.b64encode(dump_json(root.to_json())).decode()
             if names:
-                response["image.name"] = ",".join(map(str, names))
+                response[RESULT_NAME] = ",".join(map(str, names))
     return response
 
 
 def _root(answer: Mapping[str, str]) -> Descriptor | None:
     from dockc.oci.fields import decode
 
-    text = answer.get(_DESCRIPTOR, "")
-    return Descriptor.from_fields(decode(base64.b64decode(text), _DESCRIPTOR)) if text else None
+    text = answer.get(DESCRIPTOR, "")
+    return Descriptor.from_fields(decode(base64.b64decode(text), DESCRIPTOR)) if text else None
 
 
 def merged(parts: Sequence[tuple[Descriptor, Callable[[str], bytes]]]) -> tuple[Descriptor, bytes]:
@@ -160,7 +159,7 @@ def _archive(
     root, data = merged([(one, content.read) for one in _all(roots)])
     content.put(data, root.digest)
     created = _created(roots)
-    root = replace(root, annotations={archive.CREATED: created})
+    root = replace(root, annotations={CREATED: created})
     if output.archive:
         with open_output(output.dest or "-") as out:
             archive.write_tar(out, content, root, names, created, docker=False)
@@ -170,7 +169,7 @@ def _archive(
 
 
 def _created(roots: Sequence[Descriptor | None]) -> str:
-    told = [one.annotations.get("org.opencontainers.image.created", "") for one in roots if one is not None]
+    told = [one.annotations.get(CREATED, "") for one in roots if one is not None]
     return max(told, default="") or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

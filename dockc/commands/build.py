@@ -17,6 +17,7 @@ from dockc.base.record import replace
 from dockc.commands import shared, transfer
 from dockc.commands.traced import traced
 from dockc.errors import DockcError, UsageError
+from dockc.oci.keys import CONFIG_DIGEST, DIGEST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -492,7 +493,7 @@ def build_and_show(
     if tracing is not None:
         tracing.end(None, {"dockc.executed": built.executed, "dockc.cached": built.cached})
     resident.unchanged = not (built.executed or asked.secrets or asked.ssh)
-    digest = built.metadata.get("containerimage.config.digest", "") or built.metadata.get("containerimage.digest", "")
+    digest = built.metadata.get(CONFIG_DIGEST, "") or built.metadata.get(DIGEST, "")
     if metadata_file is not None:
         write(metadata_file, metadata_text(built.exported))
     if iidfile is not None:

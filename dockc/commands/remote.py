@@ -24,6 +24,7 @@ from dockc.engine.progress import Counting
 from dockc.engine.recording import described
 from dockc.engine.request import Asked, check_entitlements
 from dockc.errors import DockcError, UsageError
+from dockc.oci.keys import CONFIG_DIGEST, DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,7 +178,7 @@ def _build_there(builder: Chosen, request: Asked, wishes: Wishes, out: Output, t
     if tracing is not None:
         tracing.end(None, {"dockc.executed": sink.executed, "dockc.cached": sink.cached}, alone=True)
     turns.note(cache_to, response)
-    digest = response.get("containerimage.config.digest", "") or response.get("containerimage.digest", "")
+    digest = response.get(CONFIG_DIGEST, "") or response.get(DIGEST, "")
     if metadata_file is not None:
         from dockc.golang.text import dump_json
 

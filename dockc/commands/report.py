@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dockc.compiler.explain.graph import Graph, Lane, Node
 from dockc.console.report import Report, ReportStep, report_page, rows_of
 from dockc.engine import history
+from dockc.oci.keys import DESCRIPTOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,7 +103,7 @@ def facts_of(record: BuildRecord) -> Iterator[tuple[str, str]]:
         if value not in ("", [], {}, False):
             yield f"Option {key}", text_of(value)
     for key, value in record.results.items():
-        if key != "containerimage.descriptor":  # base64 of JSON, in which the digest stands once more
+        if key != DESCRIPTOR:  # base64 of JSON, in which the digest stands once more
             yield f"Result {key}", value
     if record.left_out:
         yield "Left out", f"{record.left_out} bytes of logs"

@@ -23,6 +23,7 @@ from dockc.engine.keep import Keep
 from dockc.engine.recording import Described, Recording
 from dockc.engine.told import shown
 from dockc.errors import DockcError
+from dockc.oci.keys import DESCRIPTOR
 from dockc.protocol.status import to_time
 from dockc.rpc.pb import control_pb2
 from dockc.rpc.status import ALREADY_EXISTS, CANCELLED, INVALID_ARGUMENT, NOT_FOUND, RpcError
@@ -37,8 +38,6 @@ _WAIT = 3.0
 _KEEP = 50
 """Finished builds of which the progress is still in memory, and the record as clients see it."""
 _log = logging.getLogger("dockc.daemon")
-
-_DESCRIPTOR = "containerimage.descriptor"
 
 
 class Build:
@@ -229,7 +228,7 @@ class Builds:
         if record is None:
             return
         for number, one in enumerate(exported):
-            told = one.metadata.get(_DESCRIPTOR, "") if one.output.type == "image" else ""
+            told = one.metadata.get(DESCRIPTOR, "") if one.output.type == "image" else ""
             if not told:
                 continue
             fields = json.loads(base64.b64decode(told))

@@ -17,6 +17,7 @@ from dockc.oci import mediatypes as mt
 from dockc.oci import platform as platforms
 from dockc.oci.descriptor import Descriptor, platform_from_fields
 from dockc.oci.fields import Fields, InvalidDocument, decode
+from dockc.oci.keys import DESCRIPTOR
 from dockc.oci.manifest import Index, Manifest
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _roots(record: BuildRecord) -> Iterator[Descriptor]:
         if isinstance(one, list) and len(one) == 5:
             fields = {"mediaType": one[1], "digest": one[2], "size": one[3], "annotations": one[4]}
             yield from _descriptor(Fields(fields, "result"))
-    text = record.results.get("containerimage.descriptor", "")
+    text = record.results.get(DESCRIPTOR, "")
     try:
         yield from _descriptor(decode(base64.b64decode(text), "result")) if text else ()
     except (binascii.Error, ValueError, InvalidDocument):

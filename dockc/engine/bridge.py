@@ -49,10 +49,6 @@ T = TypeVar("T")
 Frontend = Callable[["Bridge"], Awaitable["Result"]]
 """Asks the bridge for what it needs, and gives what the build is to become."""
 
-CONFIG = "containerimage.config"
-BASE_CONFIG = "containerimage.base.config"
-PLATFORMS = "refs.platforms"
-EPOCH = "source.date.epoch"
 _MOST_CONVERSIONS = 10
 
 

@@ -7,14 +7,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from dockc.base.aside import together
-from dockc.engine.bridge import BASE_CONFIG, CONFIG, EPOCH, PLATFORMS, Bridge, Ref, Result
+from dockc.engine.bridge import Bridge, Ref, Result
 from dockc.engine.compile import compile_all
 from dockc.engine.export import platforms_json
 from dockc.engine.failure import FailedStep
-from dockc.engine.request import CompileRequest, Inputs, check_given, foreign_syntax, inputs_of, is_url
+from dockc.engine.request import CompileRequest, Inputs, check_given, foreign_syntax, inputs_of, is_url, wants_index
 from dockc.engine.world import answer, converse_with, identified, question
 from dockc.errors import CompileError, DockcError, SolveError
 from dockc.oci import platform as platforms
+from dockc.oci.keys import BASE_CONFIG, CONFIG, EPOCH, PLATFORMS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 _CAPABILITIES = frozenset(
     f"moby.buildkit.frontend.{one}" for one in ("inputs", "subrequests", "contexts", "gitquerystring")
 )
-_TRUE = frozenset(("1", "t", "true"))
 #: Options that say what named contexts are.
 _OF_CONTEXTS = ("context:", "input-metadata:", "local-sessionid:", "image-resolve-mode")
 
@@ -136,7 +136,7 @@ async def _result(bridge: Bridge, compiled: tuple[Compiled, ...]) -> Result:
     metadata: dict[str, bytes] = {}
     named = tuple((platforms.format_all(one.platform), one.platform) for one in compiled)
     attrs = bridge.request.attrs
-    asked = attrs.get("multi-platform", attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM", "")).lower() in _TRUE
+    asked = wants_index(attrs)
     for one, (name, _) in zip(compiled, named, strict=True):
         key = name if asked or len(compiled) > 1 else ""
         refs[key] = await bridge.load(one.definition)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from dockc.engine.bridge import BASE_CONFIG, CONFIG, EPOCH, PLATFORMS, Bridge, Result
+from dockc.engine.bridge import Bridge, Result
+from dockc.engine.request import wants_index
 from dockc.errors import DockcError
 from dockc.oci import platform as platforms
+from dockc.oci.descriptor import platform_to_json
+from dockc.oci.keys import BASE_CONFIG, CONFIG, EPOCH, PLATFORMS, RESULT_NAME
 from dockc.oci.platform import Platform
 from dockc.runtime.exporter.source import ExportSource, PlatformResult
 
@@ -15,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dockc.runtime.exporter.options import Output
-
-IMAGE_NAME = "image.name"
-_TRUE = frozenset(("1", "t", "true"))
 
 
 def export_source(bridge: Bridge, result: Result) -> ExportSource:
@@ -48,9 +48,8 @@ def export_source(bridge: Bridge, result: Result) -> ExportSource:
             )
         )
     attrs = bridge.request.attrs
-    asked = attrs.get("multi-platform", attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM", "")).lower() in _TRUE
     return ExportSource(
-        tuple(found), multi=len(found) > 1 or asked or "" not in result.refs, names=bridge.request.names
+        tuple(found), multi=len(found) > 1 or wants_index(attrs) or "" not in result.refs, names=bridge.request.names
     )
 
 
@@ -64,7 +63,7 @@ def told_by_frontend(output: Output, metadata: Mapping[str, bytes]) -> Output:
     from dockc.base.record import replace
     from dockc.runtime.exporter.options import annotated
 
-    name = metadata.get(IMAGE_NAME, b"").decode("utf-8", "replace")
+    name = metadata.get(RESULT_NAME, b"").decode("utf-8", "replace")
     if output.names == ("*",) and name:
         output = replace(output, attrs={**output.attrs, "name": name})
     told = {key: data.decode("utf-8", "replace") for key, data in metadata.items() if key.startswith("annotation")}
@@ -134,19 +133,7 @@ def _platform_of_config(config: bytes) -> tuple[tuple[str, Platform], ...]:
 
 def platforms_json(found: tuple[tuple[str, Platform], ...]) -> bytes:
     """What `platforms_of` reads."""
-    listed = [
-        {
-            "ID": key,
-            "Platform": {
-                "architecture": one.architecture,
-                "os": one.os,
-                **({"os.version": one.os_version} if one.os_version else {}),
-                **({"os.features": list(one.os_features)} if one.os_features else {}),
-                **({"variant": one.variant} if one.variant else {}),
-            },
-        }
-        for key, one in found
-    ]
+    listed = [{"ID": key, "Platform": platform_to_json(one)} for key, one in found]
     return json.dumps({"Platforms": listed}, separators=(",", ":")).encode()
 
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from dockc.base.aside import outlast
 from dockc.base.threads import waiting
-from dockc.engine.bridge import CONFIG, Result
+from dockc.engine.bridge import Result
 from dockc.engine.gateway import Gateway, answers, own_workers
 from dockc.engine.request import stands_in
 from dockc.errors import DockcError
+from dockc.oci.keys import CONFIG
 from dockc.protocol.errors import from_rpc, to_rpc
 from dockc.protocol.names import HEALTH
 from dockc.rpc.calls import Call, Channel, unary

@@ -555,3 +555,9 @@ def _check_syntax(front: Front, attrs: Mapping[str, str]) -> None:
             f"the frontend {wanted} is not supported",
             hint="Only builds run other frontends; everything else is the built-in compiler's.",
         )
+
+
+def wants_index(attrs: Mapping[str, str]) -> bool:
+    """Whether an image of one platform, too, is to have an index (`multi-platform`)."""
+    text = attrs.get("multi-platform", attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM", ""))
+    return text.lower() in {"1", "t", "true"}

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dockc.engine.bridge import PLATFORMS
 from dockc.engine.export import platforms_of
 from dockc.golang.text import quote
 from dockc.oci import platform as platforms
+from dockc.oci.keys import PLATFORMS
 from dockc.oci.platform import InvalidPlatform
 
 if TYPE_CHECKING:

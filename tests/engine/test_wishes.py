@@ -12,12 +12,13 @@ import pytest
 
 from dockc import llb
 from dockc.compiler.checks import RULES
-from dockc.engine.bridge import PLATFORMS, Bridge, Result
+from dockc.engine.bridge import Bridge, Result
 from dockc.engine.engine import Engine, EngineOptions
 from dockc.engine.failure import FailedStep
 from dockc.engine.request import BuildRequest
 from dockc.errors import CompileError, DockcError, SolveError
 from dockc.llb.definition import Definition, Location, SourceInfo
+from dockc.oci.keys import PLATFORMS
 from dockc.protocol.errors import SOURCE, to_rpc
 from dockc.runtime.exporter.options import make_output
 from dockc.runtime.session.base import Session

@@ -23,6 +23,7 @@ from dockc.oci import manifest as manifests
 from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument
+from dockc.oci.keys import CREATED, IMAGE_NAME
 from dockc.oci.manifest import Index, Manifest
 from dockc.oci.reference import DEFAULT_TAG, Reference
 from dockc.runtime.archive.tarencode import END, header, pad
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
 
 REF_NAME = "org.opencontainers.image.ref.name"
-IMAGE_NAME = "io.containerd.image.name"
-CREATED = "org.opencontainers.image.created"
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _CHUNK = 1 << 20
 

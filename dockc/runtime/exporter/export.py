@@ -16,6 +16,7 @@ from dockc.base.table import load
 from dockc.errors import DockcError, RegistryError, StoreError, UsageError
 from dockc.golang.text import dump_json
 from dockc.oci.descriptor import Descriptor
+from dockc.oci.keys import CONFIG_DIGEST, CREATED, DESCRIPTOR, DIGEST, RESULT_NAME
 from dockc.oci.reference import Reference, parse_normalized
 from dockc.runtime.exporter import table
 from dockc.runtime.exporter.options import Output
@@ -32,11 +33,6 @@ if TYPE_CHECKING:
 
 Export = Callable[["ExportSource", "Output", "Exporters"], "Exported"]
 """What a kind of output names in `table.KINDS`."""
-
-CONFIG_DIGEST = "containerimage.config.digest"
-DESCRIPTOR = "containerimage.descriptor"
-DIGEST = "containerimage.digest"
-IMAGE_NAME = "image.name"
 
 
 class Exporters(Record):
@@ -249,10 +245,10 @@ def export_archive(source: ExportSource, output: Output, using: Exporters) -> Ex
     written, metadata = _write(source, output, using)
     names = _names(source, output)
     created = _created(source, output)
-    root = replace(written.root, annotations={archive.CREATED: created, **written.root.annotations})
+    root = replace(written.root, annotations={CREATED: created, **written.root.annotations})
     metadata[DESCRIPTOR] = _encoded(root)
     if names:
-        metadata[IMAGE_NAME] = ",".join(str(name) for name in names)
+        metadata[RESULT_NAME] = ",".join(str(name) for name in names)
     _bring(written.remote, using)
     using.tell("sending tarball")
     if output.archive:
@@ -329,7 +325,7 @@ def export_image(source: ExportSource, output: Output, using: Exporters) -> Expo
         shown.append(f"{prefix}@{written.root.digest}")
         names = (*names, *parse_names(shown[-1:]))
     if names:
-        metadata[IMAGE_NAME] = ",".join(shown)
+        metadata[RESULT_NAME] = ",".join(shown)
     keep = output.flag("store", True)
     # What a registry has or can take over from a neighbour is not downloaded for the sake of pushing: the store keeps
     # the image all the same, and what it lacks is fetched when somebody asks for it. `store=true` is a wish to have it

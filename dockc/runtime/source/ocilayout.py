@@ -23,6 +23,7 @@ from dockc.oci import mediatypes as mt
 from dockc.oci import reference as references
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument, decode
+from dockc.oci.keys import IMAGE_NAME
 from dockc.oci.manifest import Index
 from dockc.oci.reference import Reference
 from dockc.runtime.archive import tarheader
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from dockc.runtime.session.base import LentLayout
 
 REF_NAME = "org.opencontainers.image.ref.name"
-IMAGE_NAME = "io.containerd.image.name"
 _MEMBERS_MAX = 20_000
 _LINKS_MAX = 8
 

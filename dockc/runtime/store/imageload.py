@@ -31,6 +31,7 @@ from dockc.oci import reference as references
 from dockc.oci.config import ImageConfig
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument, decode
+from dockc.oci.keys import IMAGE_NAME
 from dockc.oci.manifest import Index, Manifest
 from dockc.runtime.archive.compress import Decompressor
 from dockc.runtime.archive.tarheader import InvalidTar, TarReader
@@ -283,7 +284,7 @@ def _layout_images(content: ContentStore, layout: Layout, report: Progress) -> l
 
 def _names_of(entry: Descriptor) -> tuple[Reference, ...]:
     """The whole name where a tool has noted it; a tag alone does not say of what."""
-    name = entry.annotations.get(ocilayout.IMAGE_NAME, "")
+    name = entry.annotations.get(IMAGE_NAME, "")
     if not name:
         name = entry.annotations.get(ocilayout.REF_NAME, "")
         if ":" not in name and "/" not in name:
