@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from dockc.base.aside import aside
 from dockc.engine import otlp, tracing
 from dockc.protocol.names import TRACES
 from dockc.rpc.calls import Call, Handler, unary
@@ -177,7 +178,7 @@ class Tracing:
     async def _flush(self) -> None:
         assert self._way is not None
         spans, self._waiting, self._size, self._dropped = self._waiting, [], 0, False
-        problem = await asyncio.to_thread(otlp.send, self._way, spans)
+        problem = await aside(otlp.send, self._way, spans)
         if problem:
             _log.warning("traces could not be sent: %s", problem)
 

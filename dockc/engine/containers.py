@@ -314,16 +314,20 @@ class Process:
             answer.Code = exc.exit_status if isinstance(exc, ExecutorError) else _NO_STATUS
             answer.Error.code, answer.Error.message = error.code, error.message
         finally:
-            self.over.set()
-            while not self._input.empty():  # so that whoever waits for room goes on
-                if (data := self._input.get_nowait()) is not None:
-                    self._room.remove(len(data))
-            self._container.ended(self)
+            self.end()
         for number in self._init.Fds:
             if number:
                 await self._send(File=gateway_pb2.FdMessage(Fd=number, EOF=True))
         await self._send(Exit=answer)
         await self._send(Done=gateway_pb2.DoneMessage())
+
+    def end(self, _: object = None) -> None:
+        """It has ended, or will not begin; may be called again."""
+        self.over.set()
+        while not self._input.empty():  # so that whoever waits for room goes on
+            if (data := self._input.get_nowait()) is not None:
+                self._room.remove(len(data))
+        self._container.ended(self)
 
     async def _run(self, spec: ExecSpec) -> int:
         work = self._container.bridge.work
@@ -403,7 +407,9 @@ async def serve(container: Callable[[str], Container], call: Call, room: Room) -
             elif message.WhichOneof("Input") == "Init":
                 made = Process(container(message.Init.ContainerID), message.ProcessID, message.Init, call, room)
                 processes[message.ProcessID] = made
-                running.append(asyncio.create_task(made.run()))
+                task = asyncio.create_task(made.run())
+                task.add_done_callback(made.end)  # also of one that is cancelled before it begins
+                running.append(task)
             else:
                 raise RpcError(f"no such process: {message.ProcessID}", code=NOT_FOUND)
         await asyncio.gather(*running)

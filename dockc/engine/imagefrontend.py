@@ -196,13 +196,11 @@ async def _run(gateway: Gateway, ref: Ref, spec: ExecSpec, mounts: tuple[Resolve
     running = asyncio.ensure_future(work.blocking(run, cancelled=cancelled))
     try:
         channel = await on_descriptors(from_read, to_write, handlers, explain=to_rpc)
-        watching = asyncio.ensure_future(asyncio.shield(gateway.returned))
-        first: set[asyncio.Future[Any]] = {running, watching}
+        first: set[asyncio.Future[Any]] = {running, gateway.returned}
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if not running.done() and gateway.returned.exception() is None:
             # It has said what it had to say: it gets a moment to end well.
             await asyncio.wait({running}, timeout=10)
-        watching.cancel()
         cancelled.set()
         status = await running if running.done() else await _ended(running)
     finally:

@@ -7,11 +7,13 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from dockc import llb
 from dockc.engine.bridge import Bridge, Result
+from dockc.engine.containers import Process, Room, serve
 from dockc.engine.engine import Engine, EngineOptions
 from dockc.engine.gateway import Gateway, answers, own_workers
 from dockc.engine.request import BuildRequest
@@ -312,5 +314,33 @@ def test_no_container_is_made_once_the_build_has_its_result() -> None:
         await gateway.close()
         with pytest.raises(RpcError, match="has its result"):
             await gateway.new_container(gateway_pb2.NewContainerRequest(ContainerID="late"))
+
+    asyncio.run(main())
+
+
+def test_a_process_that_is_cancelled_before_it_begins_has_ended() -> None:
+    """Its container waits for all of its processes."""
+    ended: list[Process] = []
+
+    class Held:
+        def began(self, process: Process) -> None: ...
+        def ended(self, process: Process) -> None:
+            ended.append(process)
+
+    class Asking:
+        messages: ClassVar = [start("true")]
+
+        def start(self) -> None: ...
+        async def receive(self) -> bytes | None:
+            return self.messages.pop() if self.messages else None
+
+    async def main() -> None:
+        serving = asyncio.ensure_future(serve(lambda _: Held(), Asking(), Room()))  # type: ignore[arg-type, return-value]
+        await asyncio.sleep(0)
+        serving.cancel()
+        await asyncio.wait((serving,))
+        await asyncio.sleep(0)
+        assert ended
+        assert ended[0].over.is_set()
 
     asyncio.run(main())
