@@ -171,7 +171,7 @@ class Control:
         folder = Path(tempfile.mkdtemp("", "build-", self._root))
         try:
             build = self.builds.begin(request)
-        except RpcError:
+        except BaseException:
             os.rmdir(folder)  # noqa: PTH106  empty, and at once
             raise
         trace = self.tracing.begin(build, call)

@@ -22,7 +22,7 @@ class Result(Protocol):
 
     @property
     def value(self) -> object:
-        """What operations work with; a `runtime.refs.ImmutableRef` in a real build."""
+        """What operations work with; a `runtime.refs.ref.ImmutableRef` in a real build."""
         ...
 
     def release(self) -> None:

@@ -1,7 +1,7 @@
 """Owner, mode, times and extended attributes of entries of an open directory; links are never followed.
 
 Where a user namespace cannot give files to an owner or make devices, the store remembers those facts in
-attributes (`runtime.snapshot.marks`); they are read and written here as what they stand for.
+attributes (`runtime.fsutil.marks`); they are read and written here as what they stand for.
 """
 
 from __future__ import annotations
