@@ -33,6 +33,8 @@ _SILENCE = 30
 """Seconds after which a peer whose machine or cable is gone counts as gone: nothing closes its connections."""
 _LINGER = 30.0
 """Seconds that a peer may take to read what was sent before its connection was closed."""
+_OF_PYTHON = re.compile(r"^\[[A-Z0-9]+: [A-Z0-9_]+\] | \(_ssl\.c:\d+\)$")
+"""Words of Python's around those of OpenSSL."""
 _NOBODY = 65534  # stands for every user that this namespace has no number for
 Explain = Callable[[BaseException], RpcError]
 
@@ -76,6 +78,7 @@ class Wire(asyncio.Protocol):
         self._lingering: asyncio.TimerHandle | None = None
         self.way = "the connection"
         """What it is called when it breaks."""
+        self._secured = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to speak."""
@@ -102,6 +105,7 @@ class Wire(asyncio.Protocol):
 
     def expect(self, place: str, seconds: float) -> None:
         """As a client: fail all calls if nothing comes for so long."""
+        self._secured = self.channel.scheme == "https"
 
         def late() -> None:
             self.channel.lost(RpcError(f"cannot connect to {place}: no answer within {seconds:g} s", code=UNAVAILABLE))
@@ -129,9 +133,10 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
-        self.channel.lost(
-            RpcError(f"{self.way} broke: {_reason(exc)}" if exc else f"{self.way} was closed", code=UNAVAILABLE)
-        )
+        words = f"{self.way} broke: {_reason(exc)}" if exc else f"{self.way} was closed"
+        if self._secured and self._greeting is not None:  # TLS 1.3 is set up before the other end judges who is here
+            words += " before the builder had said anything: it may want a certificate of the client, or another one"
+        self.channel.lost(RpcError(words, code=UNAVAILABLE))
         for timer in (self._greeting, self._lingering):
             if timer is not None:
                 timer.cancel()
@@ -145,7 +150,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and "Connect call failed" in str(error):
         numbers = [number] if number else map(int, re.findall(r"\[Errno (\d+)\]", str(error)))
         return ", ".join(dict.fromkeys(map(os.strerror, numbers))) or "nobody answers"
-    return getattr(error, "strerror", None) or str(error)
+    words = getattr(error, "strerror", None) or str(error)
+    return _OF_PYTHON.sub("", words)
 
 
 def _watch(sock: socket.socket | None) -> None:

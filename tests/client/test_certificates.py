@@ -127,6 +127,7 @@ def test_the_daemons_certificate(folder: Path, name: str, words: str) -> None:
     with pytest.raises(DockcError, match=words) as caught:
         talk(server, client)
     assert "tcp://127.0.0.1" in caught.value.message
+    assert "_ssl.c" not in caught.value.message
     with pytest.raises(DockcError):  # the machine's own authorities know nobody of them
         talk(server, Tls(server_name="localhost"))
 
@@ -138,7 +139,7 @@ def test_a_clients_certificate(folder: Path, name: str) -> None:
     if name in {"good", "client"}:
         talk(server, client)
     else:
-        with pytest.raises(DockcError, match=r"certificate|connection|handshake"):
+        with pytest.raises(DockcError, match=r"it may want a certificate of the client, or another one|alert"):
             talk(server, client)
 
 
