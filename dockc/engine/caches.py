@@ -64,8 +64,10 @@ def imports_of(request: BuildRequest) -> tuple[CacheEntry, ...]:
                 CacheEntry(str(one["Type"]), {str(k): str(v) for k, v in (one.get("Attrs") or {}).items()})
                 for one in json.loads(text)
             ]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise UsageError(f"failed to unmarshal cache-imports: {error}") from None
+        except RecursionError:
+            raise UsageError("failed to unmarshal cache-imports: nested too deeply") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UsageError("failed to unmarshal cache-imports: it is no list of caches") from None
     found += [CacheEntry("registry", {"ref": ref}) for ref in request.attrs.get("cache-from", "").split(",") if ref]
     seen: dict[str, CacheEntry] = {}
     for entry in found:

@@ -8,8 +8,10 @@ import asyncio
 import hashlib
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from dockc.protocol.names import AUTH, FILE_SYNC, SECRETS
 from dockc.rpc.calls import Call, Handler, unary
 from dockc.rpc.pb import common_pb2, gateway_pb2, session_pb2
 from dockc.rpc.status import RpcError
-from tests.daemon.test_daemon import Daemon
+from tests.daemon.test_daemon import Daemon, until
 from tests.protocol.test_files import DIR, END, LIES, LINK, P, named
 from tests.tools import busybox, need_root
 
@@ -523,6 +525,56 @@ def test_graphs_without_end(daemon: Daemon) -> None:
         time.sleep(0.1)
     else:
         pytest.fail(f"{resident_set(daemon)} MB are left of {before}")
+
+
+def test_a_download_without_end_can_be_given_up(daemon: Daemon) -> None:
+    gone = threading.Event()
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            try:
+                while True:
+                    self.wfile.write(bytes(1 << 18))
+                    time.sleep(0.001)
+            except OSError:
+                gone.set()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    def size() -> int:  # files may go while they are counted
+        counted = subprocess.run(["du", "-sk", daemon.folder / "root"], capture_output=True, text=True, check=False)
+        return int(counted.stdout.split()[0]) << 10
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    before, memory = size(), resident_set(daemon)
+    source = graph(ops.Op(source=ops.SourceOp(identifier=f"http://127.0.0.1:{server.server_port}/endless")))
+
+    async def go() -> None:
+        building = asyncio.create_task(build(daemon, source))
+        while await asyncio.to_thread(size) - before < 64 << 20:
+            assert not building.done()
+            await asyncio.sleep(0.05)
+        assert resident_set(daemon) - memory < 40
+        building.cancel()
+        await asyncio.gather(building, return_exceptions=True)
+
+    try:
+        asyncio.run(go())
+        assert gone.wait(60)
+        until(lambda: size() - before < 8 << 20)
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+    well(daemon)
 
 
 def test_a_merge_with_itself_again_and_again(daemon: Daemon) -> None:
