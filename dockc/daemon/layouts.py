@@ -127,6 +127,8 @@ async def _write(caller: Caller, store: str, digest: str, size: int, content: Co
         await call.send(start.SerializeToString())
         told = await call.receive()
         at = parsed(told, content_pb2.WriteContentResponse).offset if told is not None else 0
+        if not 0 <= at <= size:
+            raise RpcError(f"the client has {at} bytes of {digest}, which has {size}", code=INVALID_ARGUMENT)
         async with opened(lambda: content.open(digest)) as file:
             file.seek(at)
             data = await aside(file.read, _BLOCK)

@@ -22,6 +22,7 @@ from dockc.base.aside import aside
 from dockc.base.openflags import BINARY, CLOEXEC, NOFOLLOW, NONBLOCK
 from dockc.errors import DockcError
 from dockc.golang.modes import to_go
+from dockc.rpc.calls import parsed
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import INTERNAL, RpcError
 
@@ -153,7 +154,7 @@ class Sender:
         try:
             while (messages := await self._call.receive_all()) is not None:
                 for data in messages:
-                    packet = session_pb2.Packet.FromString(data)
+                    packet = parsed(data, session_pb2.Packet)
                     if packet.type == REQ:
                         if len(self._wanted) >= self.named:
                             raise RpcError("the receiver asks for more files than there are", code=INTERNAL)

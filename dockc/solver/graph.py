@@ -52,8 +52,8 @@ def _parse(data: bytes) -> ops_pb2.Op:
 
     try:
         return ops_pb2.Op.FromString(data)
-    except DecodeError as error:
-        raise InvalidDefinition(f"failed to parse llb proto op: {error}") from error
+    except DecodeError:
+        raise InvalidDefinition("failed to parse llb proto op: it is no operation") from None
 
 
 class _Graph:

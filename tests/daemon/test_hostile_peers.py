@@ -26,12 +26,13 @@ from dockc.errors import DockcError
 from dockc.llb.pb import ops_pb2 as ops
 from dockc.protocol.names import AUTH, FILE_SYNC, SECRETS
 from dockc.rpc.calls import Call, Handler, unary
-from dockc.rpc.pb import common_pb2, gateway_pb2, session_pb2
+from dockc.rpc.pb import common_pb2, content_pb2, gateway_pb2, session_pb2
 from dockc.rpc.status import RpcError
 from tests.daemon.test_daemon import Daemon, until
 from tests.protocol.test_files import DIR, END, LIES, LINK, P, named
 from tests.tools import busybox, need_root
 
+CONTENT = "/containerd.services.content.v1.Content/"
 SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
 Drive = Callable[[Bridge], Coroutine[Any, Any, gateway_pb2.Result]]
 
@@ -59,7 +60,7 @@ async def build(
     link = await connect(parse(daemon.address))
     try:
         session = Session()
-        session.handlers |= {{"files": FILE_SYNC, "secrets": SECRETS, "credentials": AUTH + "Credentials"}[key]: one for key, one in lent.items()}
+        session.handlers |= {{"files": FILE_SYNC, "blobs": CONTENT + "Write", "secrets": SECRETS, "credentials": AUTH + "Credentials"}[key]: one for key, one in lent.items()}
         spec = BuildSpec(session=session, exports=tuple(exports), entitlements=tuple(entitlements))
         async with asyncio.timeout(60):
             await Remote(link).build(spec, drive or (lambda bridge: through_frontend(bridge, spec, definition)), lambda status: None)
@@ -606,6 +607,17 @@ def test_a_step_that_fills_the_disk_leaves_room(tmp_path: Path) -> None:
         assert "Traceback" not in daemon.said()
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("offset", [-5, 2**62])
+def test_a_client_that_has_more_of_a_blob_than_there_is(daemon: Daemon, offset: int) -> None:
+    async def take(call: Call) -> None:
+        call.start()
+        while await call.receive() is not None:
+            await call.send(content_pb2.WriteContentResponse(offset=offset).SerializeToString())
+
+    made = llb.scratch().file(llb.mkfile("/f", os.urandom(100))).marshal().to_bytes()
+    assert f"the client has {offset} bytes of sha256:" in refused(daemon, made, exports=[Export("oci", {"tar": "false"})], blobs=take)
 
 
 class Taken(Receiver):
