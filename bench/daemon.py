@@ -523,6 +523,7 @@ async def memory(daemon: Daemon, options: argparse.Namespace) -> None:
         number = batch.stop
         if number % (options.builds // 10) < 4:
             await quiet(daemon)
+            await asyncio.sleep(2)  # what builds had is given back a second after the last one
             sizes.append((number, (await daemon.numbers())["process_resident_memory_bytes"] / (1 << 20)))
             say("memory", f"{number} builds: {sizes[-1][1]:.0f} MiB, {time.monotonic() - began:.0f} s")
     growth = sizes[-1][1] / sizes[0][1] - 1

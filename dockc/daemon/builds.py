@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _WAIT = 3.0
 """Seconds that a call waits for its build to be known."""
 _KEEP = 50
-"""Finished builds of which the progress is still in memory, and the record as clients see it."""
+"""Finished builds of which the record as clients see it is still in memory, and the progress of those without a file."""
 _log = logging.getLogger("dockc.daemon")
 
 
@@ -249,13 +249,11 @@ class Builds:
             build.gateway.exception()
         if not build.request.Internal:
             self.ended["ok" if error is None else "canceled" if error.code == CANCELLED else "failed"] += 1
-        self._ended[build.ref] = build.progress
-        while len(self._ended) > _KEEP:
-            self._ended.popitem(last=False)
         entry = self._entries.get(build.ref)
         record = self._record_of(build)
         if entry is None or record is None:
             self._running.pop(build.ref, None)
+            self._remember(build)
             return
         record.CompletedAt.CopyFrom(to_time(time.time_ns()))
         record.ExporterResponse.update(response)
@@ -274,6 +272,8 @@ class Builds:
                     record.error.details.add(type_url=url, value=value)
         finally:
             self._running.pop(build.ref, None)
+            if not entry.name:
+                self._remember(build)
             entry.completed, entry.logs = record.CompletedAt.seconds, record.logs.digest
             entry.failure = record.externalError.digest
             self._recent.append(build.ref)
@@ -284,6 +284,12 @@ class Builds:
         if self._bytes > self._keep.size:  # then somewhat more, so that most builds need not look
             await asyncio.to_thread(self._collect, self._keep.size * 7 // 8, build.ref)
             self._look()
+
+    def _remember(self, build: Build) -> None:
+        """Keep the progress of a build that has no file for those who ask late."""
+        self._ended[build.ref] = build.progress
+        while len(self._ended) > _KEEP:
+            self._ended.popitem(last=False)
 
     def _record_of(self, build: Build) -> control_pb2.BuildHistoryRecord | None:
         """The record of a build that runs; None of those that leave none."""
