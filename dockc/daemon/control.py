@@ -56,7 +56,7 @@ _log = logging.getLogger("dockc.daemon")
 
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
 BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
-_COLLECT, _COLLECT_BUSY = 5, 25
+_COLLECT, _COLLECT_BUSY = 5, 10
 """Builds after which memory that they had is given back: where none runs, and where all that those have is looked at."""
 _GROWN = 128 << 20
 """Bytes more than the last time after which it is, too, where none runs."""

@@ -18,6 +18,7 @@ from typing import Self
 from dockc.runtime.fsutil.failure import FileError, check, failed
 from dockc.runtime.fsutil.filehash import Seen, entry_digest
 from dockc.runtime.fsutil.inroot import MAX_LINKS, Root
+from dockc.runtime.fsutil.rows import pack, unpack
 
 FILE, LINK, DIRECTORY = "f", "l", "d"
 _Row = tuple[int, str, str, str, bytes, bytes, bool, tuple[int, int, int, int]]
@@ -69,9 +70,9 @@ class Node:
 
     def encode(self) -> bytes:
         """The node and all below it as bytes."""
-        import msgspec
+        return pack(self._rows())
 
-        rows: list[_Row] = []
+    def _rows(self) -> Iterator[_Row]:
         ways: list[Iterator[tuple[str, Node]]] = [iter([("", self)])]
         while ways:
             depth = len(ways) - 1
@@ -79,22 +80,18 @@ class Node:
                 below, link = node.children, node.link
                 name = name if name.isascii() else to_utf8(name)
                 link = link and to_utf8(link)
-                rows.append((depth, name, node.kind, link, node.own, node.tree, below is not None, node.seen))
+                yield depth, name, node.kind, link, node.own, node.tree, below is not None, node.seen
                 if below:
                     ways.append(iter(below.items()))
                     break
             else:
                 ways.pop()
-        return msgspec.msgpack.encode(rows)
 
     @classmethod
     def decode(cls, data: bytes) -> Node | None:
         """The inverse of `encode`; None for anything else (written by another version)."""
-        import msgspec
-
-        try:
-            rows = msgspec.msgpack.decode(data, type=list[_Row])
-        except msgspec.MsgspecError:
+        rows: Iterator[_Row] | None = unpack(data, _Row)
+        if rows is None:
             return None
         path: list[Node] = []
         for depth, name, kind, link, own, tree, known, seen in rows:

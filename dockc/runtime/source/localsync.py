@@ -10,7 +10,7 @@ import stat
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from dockc.base.record import Record, replace
 from dockc.errors import UnsafePath
@@ -23,6 +23,7 @@ from dockc.runtime.fsutil.hashtree import DIRECTORY, FILE, LINK, Node, from_utf8
 from dockc.runtime.fsutil.holder import Holder
 from dockc.runtime.fsutil.inroot import Root, remove_tree
 from dockc.runtime.fsutil.outline import NAME, Outline
+from dockc.runtime.fsutil.rows import pack, unpack
 from dockc.runtime.fsutil.users import Owner
 from dockc.runtime.fsutil.walk import Entry
 
@@ -95,9 +96,7 @@ Manifest = dict[str, Row]
 
 def encode(manifest: Manifest) -> bytes:
     """A manifest as bytes."""
-    import msgspec
-
-    rows: list[_Stored] = [
+    return pack(
         (
             to_utf8(r.path),
             r.mode,
@@ -110,19 +109,13 @@ def encode(manifest: Manifest) -> bytes:
             r.racy,
         )
         for r in manifest.values()
-    ]
-    return msgspec.msgpack.encode(rows)
+    )
 
 
 def decode(data: bytes | None) -> Manifest | None:
     """The inverse of `encode`; None for anything else."""
-    import msgspec
-
-    if data is None:
-        return None
-    try:
-        rows = msgspec.msgpack.decode(data, type=list[_Stored])
-    except msgspec.MsgspecError:
+    rows: Iterator[_Stored] | None = None if data is None else unpack(data, _Stored)
+    if rows is None:
         return None
     found: Manifest = {}
     for path, mode, size, mtime, ctime, inode, link, same_as, racy in rows:
@@ -453,10 +446,10 @@ def digest_tree(
         above = nodes[directory].children
         assert above is not None
         above[name] = node
-        nodes[path] = node
         parent = old[directory]
         earlier = (parent.children or {}).get(name) if parent is not None else None
-        old[path] = earlier
+        if is_dir:
+            nodes[path], old[path] = node, earlier
         if path in learned:
             node.own, node.seen = learned[path]
             continue
