@@ -40,7 +40,7 @@ T = TypeVar("T")
 META_KEY = "contenthash.v2"
 EMPTY = "sha256:" + hashlib.sha256(b"").hexdigest()
 _TREES_IN_MEMORY = 16
-_ENTRIES_IN_MEMORY = 1 << 14
+_ENTRIES_IN_MEMORY = 1 << 13
 """Entries of all of these trees but the newest one; each takes some 350 bytes."""
 _NAMES_COMPARED = 1000
 _MISSING_HINT = "Check the path in the build context or stage it is taken from, and what .dockerignore leaves out."
