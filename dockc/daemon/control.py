@@ -56,12 +56,10 @@ _log = logging.getLogger("dockc.daemon")
 
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
 BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
-_COLLECT, _COLLECT_BUSY = 5, 10
-"""Builds after which memory that they had is given back: where none runs, and where all that those have is looked at."""
-_GROWN = 128 << 20
-"""Bytes more than the last time after which it is, too, where none runs."""
+_COLLECT = 10
+"""Builds after which memory that they had is given back although others run, of which all has to be looked at."""
 _SETTLED = 1.0
-"""Seconds after a build until nobody holds any more what it had."""
+"""Seconds after a build until nobody holds any more what it had; where none runs then, it is given back."""
 _CLIENT = frozenset(("local", "tar", "oci", "docker"))
 _EPOCH = "build-arg:SOURCE_DATE_EPOCH"
 
@@ -93,7 +91,7 @@ class Control:
         self.engine, self.sessions, self.facts, self.builds = engine, sessions, facts, builds
         self.tracing = Tracing(builds.keep_trace)
         self._tokens = Tokens()
-        self._uncollected, self._resident = 0, _resident()
+        self._uncollected = 0
         self._collecting: asyncio.Task[None] | None = None
         self._root = root
 
@@ -245,12 +243,9 @@ class Control:
         """Give memory of builds back, once what the last one had is held by nobody any more."""
         try:
             await asyncio.sleep(_SETTLED)
-            running = self.builds.running
-            grown = not running and _resident() - self._resident > _GROWN
-            if grown or self._uncollected >= (_COLLECT_BUSY if running else _COLLECT):
+            if not self.builds.running or self._uncollected >= _COLLECT:
                 self._uncollected = 0
                 await asyncio.to_thread(_give_back, self.engine.work.worker)
-                self._resident = _resident()
         finally:
             self._collecting = None
 
@@ -383,14 +378,6 @@ def _give_back(worker: Worker) -> None:
     except StoreError as error:
         _log.warning("%s", error)
     syscalls.trim_memory()
-
-
-def _resident() -> int:
-    """Bytes of memory that this process has (proc_pid_statm(5)); 0 where nobody says."""
-    try:
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def _now() -> str:
