@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import time
+import zlib
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ class Entry:
         record: while it runs, and of the last ones; of others it is made anew from the file.
         name: of its file in the history; "" where there is none (yet).
         completed: when it ended, in seconds since the epoch; None while it runs.
-        logs, trace, failure: digests of what is kept of it for clients, or "".
+        logs, trace, failure: digests of what is kept of it for clients, in short (`_short`).
     """
 
     __slots__ = ("_folder", "completed", "failure", "generation", "logs", "name", "pinned", "record", "trace")
@@ -94,7 +95,7 @@ class Entry:
         self.name = ""
         self.completed: int | None = None
         self.pinned = False
-        self.logs = self.trace = self.failure = ""
+        self.logs = self.trace = self.failure = 0
 
     def read(self, file: history.BuildRecord) -> None:
         """Take what the history says of a build of another daemon, which may still run."""
@@ -103,7 +104,8 @@ class Entry:
         over = found.HasField("CompletedAt")
         self.record, self.completed = (None, found.CompletedAt.seconds) if over else (found, None)
         self.name, self.pinned = file.path.name, file.pinned
-        self.logs, self.trace, self.failure = found.logs.digest, found.trace.digest, found.externalError.digest
+        digests = (found.logs.digest, found.trace.digest, found.externalError.digest)
+        self.logs, self.trace, self.failure = map(_short, digests)
 
     def told(self, file: history.BuildRecord | None = None) -> control_pb2.BuildHistoryRecord | None:
         """The record as clients see it; None if the file is gone. Blocks where it has to be read.
@@ -274,8 +276,8 @@ class Builds:
             self._running.pop(build.ref, None)
             if not entry.name:
                 self._remember(build)
-            entry.completed, entry.logs = record.CompletedAt.seconds, record.logs.digest
-            entry.failure = record.externalError.digest
+            entry.completed, entry.logs = record.CompletedAt.seconds, _short(record.logs.digest)
+            entry.failure = _short(record.externalError.digest)
             self._recent.append(build.ref)
             self._note(build.ref, entry)
             self._forget()
@@ -416,11 +418,19 @@ class Builds:
 
     def blob(self, digest: str) -> Path | None:
         """Logs of a build in BuildKit's form, its trace or how it failed, by digest."""
+        wanted = _short(digest)
         for entry in self._entries.values():
-            path = entry.path if digest and digest in (entry.logs, entry.trace, entry.failure) else None
-            if path is not None:
-                suffix = {entry.failure: ".error", entry.trace: ".trace", entry.logs: ".status"}[digest]
-                return path.with_suffix(suffix)
+            if not wanted or wanted not in (entry.logs, entry.trace, entry.failure) or (path := entry.path) is None:
+                continue
+            found = entry.told()
+            if found is not None:
+                blobs = {
+                    found.externalError.digest: ".error",
+                    found.trace.digest: ".trace",
+                    found.logs.digest: ".status",
+                }
+                if digest in blobs:
+                    return path.with_suffix(blobs[digest])
         return None
 
     @property
@@ -514,7 +524,7 @@ class Builds:
                 self._bytes += len(text)
             except DockcError as problem:
                 _log.warning("the trace of the build %s is not kept: %s", ref, problem)
-        entry.trace = digest
+        entry.trace = _short(digest)
         if entry.record is not None:
             trace = entry.record.trace
             trace.media_type, trace.digest, trace.size = wirehistory.TRACE, digest, size
@@ -543,6 +553,11 @@ class Builds:
             if (kept := entry.kept()) is not None:
                 history.change(kept, pinned=request.Pinned)
             self._note(request.Ref, entry)
+
+
+def _short(digest: str) -> int:
+    """Some bits of a digest, 0 of none: thousands of whole ones would take more than all else that is known of builds."""
+    return zlib.crc32(digest.encode())
 
 
 def _names(folder: Path) -> frozenset[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_MOST = 1 << 17
+_MOST = 1 << 16
 """Names in all of them: 8 bytes each, since chains share the names themselves."""
+RECORD = 32
+"""Names for which a record counts by itself: it takes some 250 bytes, and a daemon meets any number of them."""
 
 
 class Chains:
@@ -15,7 +17,7 @@ class Chains:
     Not locked: the caller's affair.
 
     Attributes:
-        size: names in all of them.
+        size: names in all of them, and `RECORD` for each.
     """
 
     def __init__(self, most: int = _MOST) -> None:
@@ -38,18 +40,18 @@ class Chains:
     def __setitem__(self, record_id: str, chain: Sequence[str]) -> None:
         self.drop(record_id)
         self._known[record_id] = tuple(chain)
-        self.size += len(chain)
+        self.size += RECORD + len(chain)
 
     def drop(self, record_id: str) -> None:
         """Forget what is known of a record, if anything is."""
         found = self._known.pop(record_id, None)
         if found is not None:
-            self.size -= len(found)
+            self.size -= RECORD + len(found)
 
     def trim(self) -> list[str]:
         """Forget what was not used for long, as far as there is too much; never the latest. Returns the records."""
         gone: list[str] = []
-        while max(self.size, len(self._known)) > self._most and len(self._known) > 1:
+        while self.size > self._most and len(self._known) > 1:
             gone.append(next(iter(self._known)))
             self.drop(gone[-1])
         return gone

@@ -17,7 +17,7 @@ from dockc.runtime.fsutil import inroot
 from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.kernel.openat2 import openat2
 from dockc.runtime.refs.blobs import blob_of
-from dockc.runtime.refs.chains import Chains
+from dockc.runtime.refs.chains import RECORD, Chains
 from dockc.runtime.refs.core import Core
 from dockc.runtime.refs.database import Database
 from dockc.runtime.refs.manager import RefManager
@@ -72,7 +72,7 @@ def test_the_memory_of_stacks_does_not_hold_a_tuple_for_each_layer(refs: RefMana
     chain = [layer(refs, make_tar([Row("f", str(n).encode())])) for n in range(40)]
     image = refs.from_layers(chain)
     assert len(image.layers()) == 40
-    assert refs.core.stacks.size <= 41
+    assert refs.core.stacks.size <= 41 + 2 * RECORD
 
 
 def test_stacks_of_layers_on_merges(refs: RefManager) -> None:
@@ -224,20 +224,26 @@ def test_a_directory_that_goes_while_the_store_is_open(refs: RefManager) -> None
 
 
 def test_what_is_known_of_records_is_bounded() -> None:
-    chains = Chains(most=10)
+    chains = Chains(most=10 + RECORD)
     for n in range(8):
         chains[str(n)] = [f"layer {i}" for i in range(n)]
         chains.trim()
         assert chains.get(str(n)) == tuple(f"layer {i}" for i in range(n)), "never the latest"
-        assert chains.size <= 10
+        assert chains.size <= 10 + RECORD
     chains["long"] = ["x"] * 20
     assert chains.trim() == ["7"]
     assert "long" in chains and chains.get("6") is None
 
-    chains.clear()
+    chains = Chains(most=100 * RECORD)
+    for n in range(1000):
+        chains[str(n)] = [str(n)]
+        chains.trim()
+    assert "999" in chains and "910" in chains and "890" not in chains, "a record with one name takes room, too"
+
+    chains = Chains(most=10 + 3 * RECORD)
     chains["a"], chains["b"], chains["c"] = "x" * 4, "y" * 4, "z"
     assert chains["a"] == tuple("xxxx")
     chains["d"] = "1234"
     assert chains.trim() == ["b"], "the one that was used least lately"
     chains.drop("a")
-    assert "a" not in chains and chains.size == 5
+    assert "a" not in chains and chains.size == 5 + 2 * RECORD
