@@ -32,7 +32,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -333,14 +333,15 @@ def keep_error(record: BuildRecord, status: bytes, digest: str) -> Path:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file beside a record, whole or not at all; to be called `beside`, as nobody else may write it."""
-    part = path.with_name(path.name + _PART)
+    part = f"{path}{_PART}"  # no `Path`: each new name would stay in Python's table of names, build after build
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NOFOLLOW | CLOEXEC | BINARY, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        part.replace(path)
+        os.replace(part, path)  # noqa: PTH105
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(part)  # noqa: PTH108
         raise
 
 
