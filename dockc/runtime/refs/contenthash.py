@@ -42,6 +42,8 @@ EMPTY = "sha256:" + hashlib.sha256(b"").hexdigest()
 _TREES_IN_MEMORY = 16
 _ENTRIES_IN_MEMORY = 1 << 13
 """Entries of all of these trees but the newest one; each takes some 350 bytes."""
+_SMALL = 1 << 13
+"""Entries of a tree that is read from the store within ten milliseconds."""
 _NAMES_COMPARED = 1000
 _MISSING_HINT = "Check the path in the build context or stage it is taken from, and what .dockerignore leaves out."
 
@@ -177,6 +179,11 @@ def next_tree(ref: ImmutableRef, make: Callable[[Node], Node]) -> Node:
     return _TREES.use(ref, None, lambda tree: make(tree.nodes))
 
 
+def rest() -> None:
+    """Give back memory where nobody builds: trees that are quickly read again."""
+    _TREES.rest()
+
+
 def store_tree(ref: ImmutableRef, root: Node) -> None:
     """Take `root` for the content of a new ref. Entries without digests are computed when the first digest is asked for;
     only then it is written down, once for both.
@@ -241,6 +248,16 @@ class _Trees:
                     break
                 total -= self._sizes.pop(other, 0)
                 del self._known[other]
+
+    def rest(self) -> None:
+        """Let go of what can be read again in some milliseconds: of small trees that are in the store as they are here."""
+        with self._lock:
+            for ref_id, slot in tuple(self._known.items()):
+                small = self._sizes.get(ref_id, 0) <= _SMALL
+                if small and not slot.unsaved and slot.lock.acquire(blocking=False):
+                    slot.lock.release()
+                    self._sizes.pop(ref_id, None)
+                    del self._known[ref_id]
 
     def use(self, ref: ImmutableRef, cancelled: threading.Event | None, do: Callable[[HashTree], T]) -> T:
         """Do something with the tree of a ref; what it learns is kept."""

@@ -229,11 +229,14 @@ class Worker:
             self.keys.release(ref_id, rule)
 
     def shrink(self) -> None:
-        """Give back memory that the databases had for reading; for a process that goes on.
+        """Give back memory that is quickly read again: pages of the databases, small trees. For a process that rests.
 
         Raises:
             StoreError: one is damaged.
         """
+        from dockc.runtime.refs import contenthash
+
+        contenthash.rest()
         self.refs.shrink()
         if self._keys is not None:
             self._keys.shrink()

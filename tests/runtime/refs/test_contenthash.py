@@ -223,5 +223,17 @@ def test_large_trees_leave_the_memory(tmp_path: Path, monkeypatch: pytest.Monkey
     assert trees._sizes == {"4": 6}
     assert [digest(ref) for ref in refs] == first
     assert refs[0].loads == 2
+    monkeypatch.setattr(contenthash, "_SMALL", 40)
+    digest(refs[3])
+    trees.put("5", Node.directory())
+    loads = [ref.loads for ref in refs]
+    digest(refs[0])
+    trees.rest()
+    assert list(trees._known) == ["5"], "small ones are read again; what is not in the store stays"
+    trees.use(refs[3], None, lambda tree: trees.rest())  # type: ignore[arg-type]
+    trees.rest()
+    assert "3" in trees._known, "a large one stays, and what is used"
+    assert digest(refs[0]) == first[0]
+    assert refs[0].loads == loads[0] + 2
     trees.put("4", Node.directory())
     assert "4" not in trees._sizes, "it is measured when somebody asks"
