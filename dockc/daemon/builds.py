@@ -196,6 +196,13 @@ class Builds:
         elif ref not in self._unpinned:
             self._unpinned.add(ref)
             heapq.heappush(self._done, (entry.completed, ref))
+            if len(self._done) > 2 * len(self._unpinned) + _KEEP:  # names used again and again, pins that come and go
+                self._done = [
+                    (known.completed, one)
+                    for one in self._unpinned
+                    if (known := self._entries[one]).completed is not None
+                ]
+                heapq.heapify(self._done)
 
     def begin(self, request: control_pb2.SolveRequest) -> Build:
         """Take up a build.

@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from dockc.base.aside import finished, outlast
+from dockc.base.aside import aside, finished, outlast
 from dockc.base.record import Record, replace
 from dockc.base.version import BUILDKIT, VERSION
 from dockc.daemon import gateway, storage
@@ -239,13 +239,20 @@ class Control:
         if self._collecting is None:
             self._collecting = asyncio.create_task(self._collect())
 
+    async def close(self) -> None:
+        """What goes on beside builds ends, and what waits is sent. The engine is open until then."""
+        if self._collecting is not None:
+            self._collecting.cancel()
+            await asyncio.gather(self._collecting, return_exceptions=True)
+        await self.tracing.close()
+
     async def _collect(self) -> None:
         """Give memory of builds back, once what the last one had is held by nobody any more."""
         try:
             await asyncio.sleep(_SETTLED)
             if not self.builds.running or self._uncollected >= _COLLECT:
                 self._uncollected = 0
-                await asyncio.to_thread(_give_back, self.engine.work.worker)
+                await aside(_give_back, self.engine.work.worker)
         finally:
             self._collecting = None
 

@@ -161,7 +161,7 @@ async def _run(config: Config, root: Path) -> None:
                     debug.close()
         _notify("STOPPING=1")
         await _drain(channels, config.grace)
-        await control.tracing.close()
+        await control.close()
 
 
 def _with_collector(config: Config, root: Path) -> Config:

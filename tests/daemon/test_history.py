@@ -15,7 +15,9 @@ import pytest
 
 from dockc.daemon import config
 from dockc.daemon.builds import Build, Builds
+from dockc.daemon.control import Control
 from dockc.daemon.historyfilter import matcher
+from dockc.daemon.tracing import Tracing
 from dockc.engine import history, wirehistory
 from dockc.engine import recording as recordings
 from dockc.engine.keep import Keep
@@ -272,6 +274,34 @@ def test_the_history_is_as_large_as_it_may_be(tmp_path: Path) -> None:
         assert size > 150_000
         await built(builds, "alone", text=b"x" * 250_000)
         assert [one.Ref for one in await listed(builds)] == ["alone"], "the newest stays, whatever its size"
+
+    asyncio.run(run())
+
+
+def test_names_and_pins_that_come_again_take_no_memory() -> None:
+    async def run() -> None:
+        builds = Builds()
+        for number in range(500):
+            await built(builds, "the same")
+            builds.update(control_pb2.UpdateBuildHistoryRequest(Ref="the same", Pinned=True))
+            builds.update(control_pb2.UpdateBuildHistoryRequest(Ref="the same", Pinned=number % 2 == 0))
+        assert len(builds._done) < 100
+        assert [one.Ref for one in await listed(builds)] == ["the same"]
+
+    asyncio.run(run())
+
+
+def test_a_daemon_that_ends_gives_no_memory_back() -> None:
+    """The store is closed then: who waits to give memory back of builds does not wait on."""
+
+    async def run() -> None:
+        control = object.__new__(Control)
+        control.tracing, control._uncollected = Tracing(Builds().keep_trace, {}), 1  # type: ignore[arg-type]
+        collecting = control._collecting = asyncio.ensure_future(control._collect())
+        await asyncio.sleep(0)
+        await control.close()
+        assert collecting.cancelled()
+        assert control._collecting is None
 
     asyncio.run(run())
 
